@@ -1,0 +1,106 @@
+"""The engine that every transformers model has: `generate`."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
+
+from qwen_lightning.models.chat import ChatRenderer
+from qwen_lightning.models.policy import PolicyModel
+from qwen_lightning.rollout.base import Completion, RolloutEngine
+
+
+class GenerateRollout(RolloutEngine):
+    """Rollout through transformers' `generate`.
+
+    Args:
+        batch_size: Sequences decoded at once.
+    """
+
+    def __init__(self, batch_size: int = 64) -> None:
+        self.batch_size = batch_size
+
+    def generate(
+        self,
+        policy: PolicyModel,
+        renderer: ChatRenderer,
+        prompts: list[list[int]],
+        samples: int,
+        max_new_tokens: int,
+        temperature: float = 1.0,
+    ) -> list[list[Completion]]:
+        # Prompts of like length share a batch, so that little is padded.
+        order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
+        stride = max(1, self.batch_size // samples)
+        completions: list[list[Completion]] = [[] for _ in prompts]
+        with policy.evaluating():
+            for start in range(0, len(order), stride):
+                chunk = order[start : start + stride]
+                batch = self._batch(policy, renderer, [prompts[i] for i in chunk], samples, max_new_tokens, temperature)
+                for position, index in enumerate(chunk):
+                    completions[index] = batch[position * samples : (position + 1) * samples]
+        return completions
+
+    def _batch(
+        self, policy: PolicyModel, renderer: ChatRenderer, prompts: list[list[int]], samples: int, max_new_tokens: int, temperature: float
+    ) -> list[Completion]:
+        width = max(map(len, prompts))
+        ids = torch.full((len(prompts), width), renderer.pad_id)
+        mask = torch.zeros_like(ids)
+        for row, prompt in enumerate(prompts):
+            ids[row, width - len(prompt) :] = torch.tensor(prompt)
+            mask[row, width - len(prompt) :] = 1
+        recorder = _LogProbRecorder(temperature)
+        config = GenerationConfig(
+            do_sample=temperature > 0,
+            temperature=1.0 if temperature > 0 else None,  # the recorder divides by it
+            top_k=0 if temperature > 0 else None,
+            num_return_sequences=samples,
+            max_new_tokens=max_new_tokens,
+            eos_token_id=renderer.eos_ids,
+            pad_token_id=renderer.pad_id,
+        )
+        sequences = policy.backbone.generate(
+            input_ids=ids.to(policy.device),
+            attention_mask=mask.to(policy.device),
+            generation_config=config,
+            logits_processor=LogitsProcessorList([recorder]),
+        )
+        assert isinstance(sequences, Tensor)
+        logprobs = recorder.finish(sequences)
+        return [_cut(row, scores, renderer.eos_ids) for row, scores in zip(sequences[:, width:].tolist(), logprobs, strict=True)]
+
+
+class _LogProbRecorder(LogitsProcessor):
+    """Divides by the temperature and keeps the log-prob of each chosen token, one step's logits at a time."""
+
+    def __init__(self, temperature: float) -> None:
+        self.temperature = temperature or 1.0
+        self._previous: Tensor | None = None
+        self._chosen: list[Tensor] = []
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        self._take(input_ids)
+        scores = scores.float() / self.temperature
+        self._previous = scores
+        return scores
+
+    def finish(self, sequences: Tensor) -> Tensor:
+        """(rows, new tokens) log-probs, on the CPU."""
+        self._take(sequences)
+        return torch.stack(self._chosen, dim=1).cpu()
+
+    def _take(self, ids: Tensor) -> None:
+        if self._previous is not None:
+            chosen = self._previous.gather(1, ids[:, -1:])[:, 0]
+            self._chosen.append(chosen - self._previous.logsumexp(dim=1))
+            self._previous = None
+
+
+def _cut(ids: list[int], logprobs: Tensor, eos_ids: list[int]) -> Completion:
+    """Drop what follows the end of turn."""
+    for position, token in enumerate(ids):
+        if token in eos_ids:
+            return Completion(ids[: position + 1], logprobs[: position + 1].clone(), truncated=False)
+    return Completion(ids, logprobs, truncated=True)
