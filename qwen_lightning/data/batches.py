@@ -1,0 +1,153 @@
+"""The batches that the modules receive, and how they are built."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypedDict
+
+import torch
+from torch import Tensor
+
+from qwen_lightning.data.encoding import Encoded
+from qwen_lightning.models.chat import ChatRenderer
+from qwen_lightning.records import RecordBase
+from qwen_lightning.tasks.registry import TaskRegistry
+
+IGNORED = -100
+_PAD_TO = 8
+
+
+class SFTBatch(TypedDict):
+    """Examples of any tasks, one a row, padded on the right to a multiple of 8.
+
+    `input_ids`, `labels` and `attention_mask` are int64 of shape (batch, length). `labels` hold the completion's ids
+    in place and -100 elsewhere; they are not shifted.
+    """
+
+    input_ids: Tensor
+    labels: Tensor
+    attention_mask: Tensor
+    records: list[RecordBase]
+    tokens: int
+    """Tokens that are not padding."""
+    completion_tokens: int
+    """Tokens that the loss is taken on."""
+
+
+class SFTBatchSource:
+    """Pads encoded examples into batches."""
+
+    def __init__(self, encoded: Encoded, pad_id: int) -> None:
+        self.encoded, self.pad_id = encoded, pad_id
+
+    def __getitem__(self, positions: Sequence[int]) -> SFTBatch:
+        rows = [(self.encoded.prompts[i], self.encoded.completions[i]) for i in positions]
+        width = max(len(prompt) + len(completion) for prompt, completion in rows)
+        width = -(-width // _PAD_TO) * _PAD_TO
+        input_ids = torch.full((len(rows), width), self.pad_id)
+        labels = torch.full((len(rows), width), IGNORED)
+        attention_mask = torch.zeros((len(rows), width), dtype=torch.long)
+        for row, (prompt, completion) in enumerate(rows):
+            length = len(prompt) + len(completion)
+            input_ids[row, :length] = torch.tensor(prompt + completion)
+            labels[row, len(prompt) : length] = torch.tensor(completion)
+            attention_mask[row, :length] = 1
+        return {
+            "input_ids": input_ids,
+            "labels": labels,
+            "attention_mask": attention_mask,
+            "records": [self.encoded.records[i] for i in positions],
+            "tokens": sum(len(prompt) + len(completion) for prompt, completion in rows),
+            "completion_tokens": sum(len(completion) for _, completion in rows),
+        }
+
+
+@dataclass(slots=True)
+class GRPOBatch:
+    """One device's prompts of one step; it holds no tensors and stays where it is."""
+
+    task_records: list[RecordBase]
+    general_records: list[RecordBase]
+    task_prompt_ids: list[list[int]]
+    general_prompt_ids: list[list[int]]
+    general_in_step: int
+    """General prompts of this step over all devices; a device may have none of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class PromptStep:
+    """Which prompts one device takes in one step, as positions."""
+
+    task: list[int]
+    general: list[int]
+    general_in_step: int
+
+
+class GRPOBatchSource:
+    """Looks planned prompts up."""
+
+    def __init__(self, task: Encoded, general: Encoded) -> None:
+        self.task, self.general = task, general
+
+    def __getitem__(self, step: PromptStep) -> GRPOBatch:
+        return GRPOBatch(
+            task_records=[self.task.records[i] for i in step.task],
+            general_records=[self.general.records[i] for i in step.general],
+            task_prompt_ids=[self.task.prompts[i] for i in step.task],
+            general_prompt_ids=[self.general.prompts[i] for i in step.general],
+            general_in_step=step.general_in_step,
+        )
+
+
+@dataclass(slots=True)
+class EvalBatch:
+    """Records to answer, in file order; it holds no tensors and stays where it is."""
+
+    records: list[RecordBase]
+    prompt_ids: list[list[int]]
+    completion_ids: list[list[int] | None]
+    """Target of each record, with the end-of-turn token; None where it has no gold."""
+
+
+class EvalLoader:
+    """Yields records in batches, tokenised as they come; each rank has its share, and no record comes twice.
+
+    Args:
+        records: All records, on every rank.
+        batch_size: Records a batch.
+        rank: This rank; it takes every `world_size`-th record.
+        world_size: Number of ranks.
+    """
+
+    def __init__(
+        self,
+        records: Sequence[RecordBase],
+        tasks: TaskRegistry,
+        renderer: ChatRenderer,
+        batch_size: int,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        self.records = list(records)[rank::world_size]
+        self.tasks, self.renderer, self.batch_size = tasks, renderer, batch_size
+
+    def __len__(self) -> int:
+        return math.ceil(len(self.records) / self.batch_size)
+
+    def __iter__(self) -> Iterator[EvalBatch]:
+        for start in range(0, len(self.records), self.batch_size):
+            batch = EvalBatch([], [], [])
+            for record in self.records[start : start + self.batch_size]:
+                task = self.tasks[record.task]
+                prompt = task.prompt(record)
+                batch.records.append(record)
+                if record.gold is None:
+                    batch.prompt_ids.append(self.renderer.prompt_ids(prompt))
+                    batch.completion_ids.append(None)
+                else:
+                    example = self.renderer.example(prompt, task.target(record))
+                    batch.prompt_ids.append(example.prompt_ids)
+                    batch.completion_ids.append(example.completion_ids)
+            yield batch

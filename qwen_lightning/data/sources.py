@@ -1,0 +1,98 @@
+"""Buckets: the record files that feed a stage, and which tasks may stand in them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from qwen_lightning.errors import ConfigError, DataError
+from qwen_lightning.records import Located, RecordReader
+
+Paths = list[str] | str | None
+
+
+def files_in(paths: Paths, setting: str) -> list[Path]:
+    """The record files of a setting: files as given, of a folder its `*.jsonl` by name.
+
+    Raises:
+        ConfigError: A path that does not exist, a folder without record files, or a file that is named twice.
+    """
+    files: list[Path] = []
+    for entry in [paths] if isinstance(paths, str) else paths or []:
+        path = Path(entry)
+        if path.is_dir():
+            found = sorted(path.glob("*.jsonl"))
+            if not found:
+                raise ConfigError(f"{setting}: folder {path} holds no *.jsonl file")
+            files += found
+        elif path.is_file():
+            files.append(path)
+        else:
+            raise ConfigError(f"{setting}: {path} does not exist; give record files or a folder of them")
+    seen: set[Path] = set()
+    for path in files:
+        if path.resolve() in seen:
+            raise ConfigError(f"{setting}: {path} is named twice; its records would count double")
+        seen.add(path.resolve())
+    return files
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with open(path, "rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def read_bucket(reader: RecordReader, paths: Paths, setting: str) -> list[Located]:
+    """All records of a setting, in the order of its files.
+
+    Raises:
+        ConfigError: See `files_in`.
+        DataError: The first line that is no record.
+    """
+    return reader.read_many(files_in(paths, setting))
+
+
+def require_general(items: Iterable[Located], setting: str) -> None:
+    """Refuse task records in a bucket of general ones.
+
+    Raises:
+        DataError: A record of another task.
+    """
+    for item in items:
+        if item.record.task != "general":
+            raise DataError(
+                f"{setting} takes general records only, this one is {item.record.task}", item.file, item.line
+            )
+
+
+def require_tasks(items: Iterable[Located], setting: str, instead: str) -> None:
+    """Refuse general records in a bucket of task records.
+
+    Raises:
+        DataError: A general record; the message names the setting where it belongs.
+    """
+    for item in items:
+        if item.record.task == "general":
+            raise DataError(
+                f"a general record does not belong in {setting}; move it to {instead}", item.file, item.line
+            )
+
+
+def require_persona_alone(items: Sequence[Located]) -> None:
+    """Refuse persona records beside any other: the persona has an adapter of its own.
+
+    Raises:
+        DataError: The first record that is of the smaller side's kind.
+    """
+    persona = [item for item in items if item.record.task == "persona"]
+    others = [item for item in items if item.record.task != "persona"]
+    if persona and others:
+        odd = min(persona, others, key=len)[0]
+        raise DataError(
+            f"{odd.record.task} record beside {'other tasks' if odd.record.task == 'persona' else 'persona records'}: "
+            f"persona is trained alone, in a stage of its own ({len(persona)} persona records, {len(others)} others)",
+            odd.file,
+            odd.line,
+        )
