@@ -45,6 +45,13 @@ class Task(ABC, Generic[R]):
         """Tools for the chat template; none unless the task says so."""
         return []
 
+    def validate(self, record: R) -> None:
+        """Check what the record type alone cannot know; nothing unless the task says so.
+
+        Raises:
+            DataError: The record breaks a rule of this task; the message names the field.
+        """
+
     def prompt(self, record: R) -> Prompt:
         """Render the conversation up to the answer; system turns of the history join the system message."""
         parts = [self.tag(record) or "", self.system(record)]

@@ -1,0 +1,111 @@
+"""The check types that records can name."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from qwen_lightning.errors import ConfigError, DataError
+from qwen_lightning.records import GeneralRecord
+from qwen_lightning.tasks.checks import answers, case, degeneration, formats, keywords, language, length, structure
+from qwen_lightning.tasks.checks.base import Check
+
+_ROOMS = (answers, keywords, length, structure, formats, case, language, degeneration)
+BUILTIN: tuple[type[Check], ...] = tuple(
+    found
+    for room in _ROOMS
+    for found in vars(room).values()
+    if inspect.isclass(found) and issubclass(found, Check) and found.__module__ == room.__name__ and hasattr(found, "type")
+)
+RESERVED = "all"
+
+
+class CheckRegistry(Mapping[str, type[Check]]):
+    """Type name to check class.
+
+    Args:
+        custom: Check classes of one's own; one with a built-in type takes its place.
+
+    Raises:
+        ConfigError: A custom check has no usable type name.
+    """
+
+    def __init__(self, custom: Iterable[type[Check]] = ()) -> None:
+        self._types = {check.type: check for check in BUILTIN}
+        for check in custom:
+            name = getattr(check, "type", None)
+            if not isinstance(name, str) or not name or name == RESERVED or "#" in name:
+                raise ConfigError(f"check {check.__name__} needs a class attribute `type`: a name other than 'all', without '#'")
+            self._types[name] = check
+        self._built: dict[str, Check] = {}
+
+    def __getitem__(self, name: str) -> type[Check]:
+        return self._types[name]
+
+    def __iter__(self) -> Any:
+        return iter(self._types)
+
+    def __len__(self) -> int:
+        return len(self._types)
+
+    def build(self, entry: Mapping[str, Any]) -> Check:
+        """The check that an entry `{"type": name, ...arguments}` names.
+
+        Raises:
+            DataError: The type is unknown or an argument is wrong.
+        """
+        key = json.dumps(entry, sort_keys=True, ensure_ascii=False)
+        if key in self._built:
+            return self._built[key]
+        name, arguments = entry["type"], {field: value for field, value in entry.items() if field != "type"}
+        if name not in self._types:
+            raise DataError(f"unknown check type {name!r}; use one of {', '.join(sorted(self._types))}")
+        try:
+            check = self._types[name].model_validate(arguments)
+        except ValidationError as error:
+            raise DataError(f"check {name}: {_explain(error)}") from None
+        self._built[key] = check
+        return check
+
+    def of(self, record: GeneralRecord) -> dict[str, Check]:
+        """The record's checks by the names that verdicts use: the type, `type#2`, `type#3` where it repeats.
+
+        Raises:
+            DataError: As `build`, or a check cannot be made on this record.
+        """
+        found: dict[str, Check] = {}
+        counts: dict[str, int] = {}
+        for entry in record.checks:
+            check = self.build(entry)
+            counts[check.type] = counts.get(check.type, 0) + 1
+            name = check.type if counts[check.type] == 1 else f"{check.type}#{counts[check.type]}"
+            try:
+                check.fits(record)
+            except ValueError as error:
+                raise DataError(f"check {name}: {error}") from None
+            found[name] = check
+        return found
+
+
+def arguments_of(check: type[Check]) -> list[str]:
+    """Names of a check's arguments; one that may be left out ends in `?`."""
+    return [(field.alias or name) + ("" if field.is_required() else "?") for name, field in check.model_fields.items()]
+
+
+def _explain(error: ValidationError) -> str:
+    """All faults of one entry in one line."""
+    faults = []
+    for fault in error.errors():
+        name = ".".join(str(part) for part in fault["loc"])
+        message = fault["msg"].removeprefix("Value error, ")
+        if fault["type"] == "extra_forbidden":
+            faults.append(f"has no argument {name}")
+        elif fault["type"] == "missing":
+            faults.append(f"needs the argument {name}")
+        else:
+            faults.append(f"{name}: {message}" if name else message)
+    return "; ".join(dict.fromkeys(faults))
