@@ -82,7 +82,7 @@ class GRPOLoss:
             all tokens. Each over the optimizer step.
         importance_level: `token`, or `sequence` for the mean log-ratio of a completion (GSPO, arXiv:2507.18071).
         epsilon_low: Lower clip range.
-        epsilon_high: Upper clip range, `epsilon_low` unless given; for `cispo` the ratio's absolute cap, 5 unless given.
+        epsilon_high: Upper clip range, `epsilon_low` unless given; for `cispo` the ratio's absolute cap, default 5.
         delta: Cap of the unclipped ratio (two-sided clipping, arXiv:2505.07291), above `1 + epsilon_high`.
         kl_estimator: `k1`, `k2` or `k3`.
         kl_importance_weighted: Multiply KL by the ratio, taken before the `delta` cap.
@@ -139,9 +139,13 @@ class GRPOLoss:
         if epsilon_high is None:
             epsilon_high = 5.0 if loss_type == "cispo" else epsilon_low
         if not 0 <= epsilon_low < 1 or not (0 <= epsilon_high < math.inf):
-            raise ConfigError(f"loss: epsilon_low {epsilon_low} must lie in [0, 1), epsilon_high {epsilon_high} in [0, inf)")
+            raise ConfigError(
+                f"loss: epsilon_low {epsilon_low} must lie in [0, 1), epsilon_high {epsilon_high} in [0, inf)"
+            )
         if loss_type == "cispo" and epsilon_high < 1:
-            raise ConfigError(f"loss: for cispo epsilon_high is the ratio's absolute cap; {epsilon_high} is below 1, use 5")
+            raise ConfigError(
+                f"loss: for cispo epsilon_high is the ratio's absolute cap; {epsilon_high} is below 1, use 5"
+            )
         if delta is not None and (loss_type == "cispo" or not delta > 1 + epsilon_high):
             raise ConfigError("loss: delta caps the unclipped ratio: above 1 + epsilon_high, and not with cispo")
         if not (0 <= general_kl_weight < math.inf):
@@ -152,7 +156,7 @@ class GRPOLoss:
             raise ConfigError("loss: dr_grpo divides by max_completion_length; set it to the rollout's token limit")
         if importance_level == "sequence" and loss_type != "grpo":
             warnings.warn(
-                f"loss: with importance_level sequence, {loss_type} weighs a completion by its length; use loss_type grpo",
+                f"loss: with importance_level sequence, {loss_type} weighs completions by length; use loss_type grpo",
                 stacklevel=2,
             )
         if kl_estimator == "k1" and not kl_importance_weighted:

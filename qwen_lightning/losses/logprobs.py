@@ -35,7 +35,9 @@ def token_logprobs(
         raise ValueError(f"hidden is {tuple(hidden.shape)}, labels {tuple(labels.shape)}; expected (N, H) and (N,)")
     if not temperature > 0 or chunk < 1:
         raise ValueError(f"temperature {temperature} and chunk {chunk} must be positive")
-    project: Callable[[Tensor], Tensor] = head if isinstance(head, nn.Module) else lambda rows: functional.linear(rows, head)
+    project: Callable[[Tensor], Tensor] = (
+        head if isinstance(head, nn.Module) else lambda rows: functional.linear(rows, head)
+    )
 
     def one_chunk(rows: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         logits = project(rows)

@@ -77,12 +77,13 @@ class VerifiedTask(Task[R]):
     """A task whose completions can be judged.
 
     Subclasses name their `checks` and the one that `decides` (1 exactly on a right answer, given a gold).
-    `implied` are the checks that hold wherever the deciding one does.
+    `implied` are the checks that hold wherever the deciding one does; `graded` those that may lie between 0 and 1.
     """
 
     checks: ClassVar[tuple[str, ...]]
     decides: ClassVar[str | None] = None
     implied: ClassVar[frozenset[str]] = frozenset()
+    graded: ClassVar[frozenset[str]] = frozenset()
 
     @abstractmethod
     def verify(self, record: R, completion: str) -> Verdict:

@@ -12,7 +12,10 @@ import torch
 from qwen_lightning.errors import ConfigError
 from qwen_lightning.losses import GRPOLoss, LossInputs, LossOutput, StepTotals
 
-pytestmark = [pytest.mark.filterwarnings("ignore:loss. with importance_level"), pytest.mark.filterwarnings("ignore:loss. the gradient of k1")]
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:loss. with importance_level"),
+    pytest.mark.filterwarnings("ignore:loss. the gradient of k1"),
+]
 
 TRL = json.loads((Path(__file__).parents[1] / "fixtures/losses/trl_grpo.json").read_text(encoding="utf-8"))
 LOSS_TYPES = ("grpo", "bnpo", "dr_grpo", "dapo", "cispo")
@@ -21,7 +24,7 @@ BETA = 0.3
 
 
 def make_inputs(rows: int = 7, tokens: int = 6, seed: int = 0) -> LossInputs:
-    """Ragged rows with ratios on all sides of the clip range; one row is masked, two are KL-only; garbage as padding."""
+    """Ragged rows with ratios on all sides of the clip range; one row masked, two KL-only; garbage as padding."""
     generator = torch.Generator().manual_seed(seed)
 
     def noise(scale: float) -> torch.Tensor:
@@ -32,7 +35,9 @@ def make_inputs(rows: int = 7, tokens: int = 6, seed: int = 0) -> LossInputs:
     mask = torch.arange(tokens) < lengths[:, None]
     kl_only = torch.arange(rows) % 7 >= 5
     advantages = torch.randn(rows, generator=generator, dtype=torch.float64)
-    values = {name: old + noise(0.5) for name in ("logprobs", "reference_logprobs")} | {"rollout_logprobs": old + noise(0.2)}
+    values = {name: old + noise(0.5) for name in ("logprobs", "reference_logprobs")} | {
+        "rollout_logprobs": old + noise(0.2)
+    }
     values = {name: value.masked_fill(~mask, math.nan) for name, value in values.items()}
     return LossInputs(
         old_logprobs=old.masked_fill(~mask, -math.inf),
@@ -47,7 +52,9 @@ def totals_of(*inputs: LossInputs) -> StepTotals:
     return StepTotals.count((each.mask, each.kl_only) for each in inputs)
 
 
-def differentiated(loss: GRPOLoss, inputs: LossInputs, totals: StepTotals, beta: float = BETA) -> tuple[LossOutput, torch.Tensor]:
+def differentiated(
+    loss: GRPOLoss, inputs: LossInputs, totals: StepTotals, beta: float = BETA
+) -> tuple[LossOutput, torch.Tensor]:
     leaf = inputs.logprobs.clone().requires_grad_()
     output = loss(replace(inputs, logprobs=leaf), totals, beta)
     (gradient,) = torch.autograd.grad(output.loss, leaf)
@@ -55,7 +62,7 @@ def differentiated(loss: GRPOLoss, inputs: LossInputs, totals: StepTotals, beta:
 
 
 def by_hand(loss: GRPOLoss, inputs: LossInputs, beta: float) -> tuple[float, float, float, list[list[float]]]:
-    """Loss, mean KL of policy and general rows, and the gradient, token by token with derivatives worked out on paper."""
+    """Loss, mean KL of policy and general rows, and the gradient, token by token, derivatives worked out on paper."""
     rows, tokens = inputs.logprobs.shape
     spans = [[t for t in range(tokens) if inputs.mask[i, t]] for i in range(rows)]
     policy = [i for i in range(rows) if not inputs.kl_only[i]]
@@ -143,7 +150,10 @@ def test_agrees_with_trl(case):
     level, _, mismatch = case["mismatch"].rpartition("_")
     loss = GRPOLoss(
         **settings,
-        **{name: case[name] for name in ("loss_type", "importance_level", "kl_importance_weighted", "epsilon_high", "delta")},
+        **{
+            name: case[name]
+            for name in ("loss_type", "importance_level", "kl_importance_weighted", "epsilon_high", "delta")
+        },
         mismatch=mismatch,
         mismatch_level=level or "token",
     )
@@ -167,7 +177,10 @@ def test_micro_batches_change_nothing(loss_type, level):
     totals = totals_of(inputs)
     whole, gradient = differentiated(loss, inputs, totals)
     parts = [slice(0, 1), slice(1, 9), slice(9, 9), slice(9, 21)]
-    split = [LossInputs(**{n: getattr(inputs, n)[part] for n in inputs.__slots__ if getattr(inputs, n) is not None}) for part in parts]
+    split = [
+        LossInputs(**{n: getattr(inputs, n)[part] for n in inputs.__slots__ if getattr(inputs, n) is not None})
+        for part in parts
+    ]
     blank = replace(split[0], mask=torch.zeros_like(split[0].mask), kl_only=torch.ones_like(split[0].kl_only))
     assert totals_of(*split, blank) == totals
     results = [differentiated(loss, part, totals) for part in [*split, blank]]
@@ -189,7 +202,8 @@ def test_mean_over_ranks_is_the_whole_batch(loss_type):
     shares = [totals_of(first), totals_of(second)]
     summed = shares[0].as_tensor() + shares[1].as_tensor()
     losses = [
-        loss(inputs, totals.over_ranks(summed, 2), BETA).loss.item() for inputs, totals in zip((first, second), shares, strict=True)
+        loss(inputs, totals.over_ranks(summed, 2), BETA).loss.item()
+        for inputs, totals in zip((first, second), shares, strict=True)
     ]
     if loss_type != "bnpo":
         expected = loss(whole, totals_of(whole), BETA).loss.item()
@@ -258,9 +272,13 @@ def test_mismatch_metrics_and_weights():
     assert (metrics["mismatch"][0] / metrics["mismatch"][1]).item() == pytest.approx(ratio.mean().item())
     assert metrics["mismatch_max"].item() == pytest.approx(ratio.max().item())
     assert metrics["mismatch_cut"].tolist() == [((ratio > 1.1) | (ratio < 1 / 1.1)).sum().item(), inside.sum().item()]
-    assert (metrics["mismatch_kl"][0] / metrics["mismatch_kl"][1]).item() == pytest.approx((ratio - 1 - ratio.log()).mean().item())
+    assert (metrics["mismatch_kl"][0] / metrics["mismatch_kl"][1]).item() == pytest.approx(
+        (ratio - 1 - ratio.log()).mean().item()
+    )
     # A mask wide open and a truncation never reached weigh by the ratio itself; with equal log-probs by 1.
-    wide = [GRPOLoss(mismatch=kind, mismatch_cap=1e6)(inputs, totals_of(inputs), BETA).loss for kind in ("mask", "truncate")]
+    wide = [
+        GRPOLoss(mismatch=kind, mismatch_cap=1e6)(inputs, totals_of(inputs), BETA).loss for kind in ("mask", "truncate")
+    ]
     assert wide[0] == wide[1]
     exact = replace(inputs, rollout_logprobs=inputs.old_logprobs)
     plain = GRPOLoss()(exact, totals_of(exact), BETA).loss

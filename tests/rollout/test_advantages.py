@@ -10,7 +10,9 @@ import torch
 
 from qwen_lightning.rollout.advantages import flat_fraction, flat_groups, group_advantages, reward_std
 
-TRL = json.loads((Path(__file__).parents[1] / "fixtures/losses/trl_grpo.json").read_text(encoding="utf-8"))["advantages"]
+TRL = json.loads((Path(__file__).parents[1] / "fixtures/losses/trl_grpo.json").read_text(encoding="utf-8"))[
+    "advantages"
+]
 NAN = math.nan
 
 
@@ -34,7 +36,11 @@ def test_agrees_with_loops(scale):
             if reward != reward or len(kept) < 2:
                 assert advantage == 0
                 continue
-            divisor = {"group": statistics.stdev(kept) + 1e-4, "batch": statistics.stdev(everything) + 1e-4, "none": 1.0}[scale]
+            divisor = {
+                "group": statistics.stdev(kept) + 1e-4,
+                "batch": statistics.stdev(everything) + 1e-4,
+                "none": 1.0,
+            }[scale]
             assert advantage == pytest.approx((reward - statistics.mean(kept)) / divisor, abs=1e-12)
 
 
