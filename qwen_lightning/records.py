@@ -201,6 +201,7 @@ class RecordReader:
     def scan(self, path: str | Path) -> Iterator[Located | DataError]:
         """Yield every line as a located record or as the fault found there; duplicate ids are faults."""
         seen: dict[str, int] = {}
+        file = Path(path)
         for line, value in scan_jsonl(path):
             if isinstance(value, DataError):
                 yield value
@@ -214,7 +215,7 @@ class RecordReader:
                 yield DataError(f"id {record.id!r} already stands on line {seen[record.id]}; ids are unique in a file", path, line)
                 continue
             seen[record.id] = line
-            yield Located(record, Path(path), line)
+            yield Located(record, file, line)
 
     def read(self, path: str | Path) -> list[Located]:
         """Read a whole file.

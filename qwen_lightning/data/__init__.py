@@ -1,0 +1,1 @@
+"""Data: task mixture, length buckets, prompt schedule, and the datamodules of the stages."""

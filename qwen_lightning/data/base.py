@@ -14,7 +14,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from qwen_lightning.data.batches import EvalBatch, EvalLoader, GRPOBatch
 from qwen_lightning.data.encoding import Encoded, TooLong, describe_too_long, sequence_limits
 from qwen_lightning.data.overlap import refuse_overlap
-from qwen_lightning.data.sources import Paths, files_in, require_general, require_tasks, sha256_of
+from qwen_lightning.data.sources import Paths, files_in, read_records, require_general, require_tasks, sha256_of
 from qwen_lightning.errors import ConfigError
 from qwen_lightning.models.chat import ChatRenderer
 from qwen_lightning.records import Located, RecordBase
@@ -130,7 +130,7 @@ class RecordDataModule(LightningDataModule):
         """The records of a setting, read once."""
         if setting not in self._buckets:
             files = files_in(paths, setting)
-            self._buckets[setting] = self.tasks.reader.read_many(files)
+            self._buckets[setting] = read_records(self.tasks.reader, files)
             self.data_hashes.update({str(path): sha256_of(path) for path in files})
         return self._buckets[setting]
 

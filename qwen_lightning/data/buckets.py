@@ -7,6 +7,8 @@ from numpy.typing import NDArray
 
 from qwen_lightning.data.mixture import Indices, generator
 
+_BUCKET_WIDTH = 1.1
+
 
 def batch_count(examples: int, batch_size: int, world_size: int) -> int:
     """Batches an epoch on each device."""
@@ -18,10 +20,10 @@ def length_buckets(
 ) -> list[list[list[int]]]:
     """Cut an epoch into steps, and each step into one batch a device.
 
-    The shuffled order is taken in windows; each window is sorted by length and cut into steps, and the steps are
-    shuffled. So examples of like length meet, yet which ones meet differs from epoch to epoch. Within a step the
-    devices are dealt examples in turn, so that their work is alike. The longest step comes first: a batch that does
-    not fit into memory shows at once.
+    The shuffled order is taken in windows; each window is sorted by bucket, cut into steps, and the steps are
+    shuffled. A bucket spans lengths within 10 % of each other, in which the order stays random, so that tasks mix in
+    a batch and differ from epoch to epoch. Within a step the devices are dealt examples in turn, so that their work
+    is alike. The longest step comes first: a batch that does not fit into memory shows at once.
 
     Every example of `order` is in exactly one batch. The last step holds what is left and is dealt as evenly as can
     be; only where fewer examples than devices are left do the remaining devices repeat one of them (at most
@@ -32,7 +34,7 @@ def length_buckets(
         lengths: Tokens of every record. Shape (records,).
         batch_size: Examples a device and step.
         world_size: Number of devices.
-        window: Steps that are sorted together; 1 keeps the shuffled order.
+        window: Steps that are bucketed together; 1 keeps the shuffled order.
         seed: Seed of the order of the steps.
         epoch: Number of the epoch.
 
@@ -41,11 +43,12 @@ def length_buckets(
     """
     step_size = batch_size * world_size
     whole = len(order) // step_size * step_size
+    bucket = np.floor(np.log(lengths) / np.log(_BUCKET_WIDTH))
     steps: list[Indices] = []
     for start in range(0, whole, step_size * window):
         part = order[start : min(start + step_size * window, whole)]
         if window > 1:
-            part = part[np.argsort(lengths[part], kind="stable")]
+            part = part[np.argsort(bucket[part], kind="stable")]
         steps += np.split(part, len(part) // step_size)
     steps = [steps[i] for i in generator(seed, "steps", epoch).permutation(len(steps))]
     if steps and window > 1:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qwen_lightning.errors import ConfigError, DataError
-from qwen_lightning.models.chat import ChatRenderer, Example
+from qwen_lightning.models.chat import ChatRenderer
 from qwen_lightning.records import Located, RecordBase
 from qwen_lightning.tasks.base import Task
 
@@ -113,14 +114,11 @@ def encode_examples(
         DataError: A record without gold.
     """
     encoded = Encoded()
-    for item in items:
-        task = tasks[item.record.task]
-        try:
-            target = task.target(item.record)
-        except DataError as error:
-            raise DataError(error.message, item.file, item.line) from None
-        example: Example = renderer.example(task.prompt(item.record), target)
-        encoded._add(item, example.prompt_ids, example.completion_ids, 0, limits[task.name])
+    for chunk in _chunks(items):
+        prompts = [tasks[item.record.task].prompt(item.record) for item in chunk]
+        targets = [_target(item, tasks) for item in chunk]
+        for item, example in zip(chunk, renderer.examples(prompts, targets), strict=True):
+            encoded._add(item, example.prompt_ids, example.completion_ids, 0, limits[item.record.task])
     return encoded
 
 
@@ -133,10 +131,25 @@ def encode_prompts(
 ) -> Encoded:
     """Render and tokenise prompts; one that leaves no room for a completion is listed, never cut."""
     encoded = Encoded()
-    for item in items:
-        task = tasks[item.record.task]
-        encoded._add(item, renderer.prompt_ids(task.prompt(item.record)), [], max_completion_length, limits[task.name])
+    for chunk in _chunks(items):
+        prompts = [tasks[item.record.task].prompt(item.record) for item in chunk]
+        for item, ids in zip(chunk, renderer.prompts_ids(prompts), strict=True):
+            encoded._add(item, ids, [], max_completion_length, limits[item.record.task])
     return encoded
+
+
+def _target(item: Located, tasks: Mapping[str, Task]) -> str:
+    try:
+        return tasks[item.record.task].target(item.record)
+    except DataError as error:
+        raise DataError(error.message, item.file, item.line) from None
+
+
+def _chunks(items: Iterable[Located], size: int = 1024) -> Iterator[list[Located]]:
+    """Many records at a time, for the tokenizer's threads."""
+    rest = iter(items)
+    while chunk := list(islice(rest, size)):
+        yield chunk
 
 
 def describe_too_long(too_long: Sequence[TooLong], total: int) -> str:

@@ -73,7 +73,7 @@ class ResumableLoader(Generic[Item, Batch]):
         batches: DataLoader[Any] = DataLoader(
             self.source,  # type: ignore[arg-type]
             batch_size=None,
-            sampler=items[start:],  # type: ignore[arg-type]
+            sampler=items[start:],
             num_workers=self.num_workers,
             collate_fn=_as_it_is,
             generator=torch.Generator(),

@@ -32,7 +32,7 @@ class SFTDataModule(RecordDataModule):
             slot_json 0.25, function_call 0.20, text2sql 0.12, text2cypher 0.08, general 0.03.
         epoch_size: Examples an epoch; by default as many as there are records. Small sets repeat.
         batch_size: Examples a device and batch.
-        bucket_window: Steps whose examples are sorted by length together; 1 leaves the order random.
+        bucket_window: Steps whose examples are bucketed by length together; 1 leaves the order random.
         max_seq_len: Most tokens of prompt and completion, for all tasks or by task. Default: 2048, for text2sql and
             text2cypher 4096. A record that is longer is left out and named.
         eval_batch_size: Records a batch in `validate`, `test` and `predict`.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -44,14 +45,20 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
-def read_bucket(reader: RecordReader, paths: Paths, setting: str) -> list[Located]:
-    """All records of a setting, in the order of its files.
+def read_records(reader: RecordReader, files: Iterable[Path]) -> list[Located]:
+    """All records of some files, in order.
 
     Raises:
-        ConfigError: See `files_in`.
         DataError: The first line that is no record.
     """
-    return reader.read_many(files_in(paths, setting))
+    # Nothing that is read becomes garbage, and looking for it took two thirds of the time (100,000 records).
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        return reader.read_many(files)
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def require_general(items: Iterable[Located], setting: str) -> None:

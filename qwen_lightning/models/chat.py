@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -92,12 +93,22 @@ class ChatRenderer:
 
     def prompt_ids(self, prompt: Prompt) -> list[int]:
         """Token ids of the prompt."""
-        return self.tokenizer(self.prompt_text(prompt), add_special_tokens=False)["input_ids"]
+        return self.prompts_ids([prompt])[0]
+
+    def prompts_ids(self, prompts: Sequence[Prompt]) -> list[list[int]]:
+        """Token ids of many prompts; a fast tokenizer works on them in parallel."""
+        texts = [self.prompt_text(prompt) for prompt in prompts]
+        return self.tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
 
     def example(self, prompt: Prompt, target: str) -> Example:
         """Token ids of a prompt and its target."""
-        completion = self.tokenizer(target, add_special_tokens=False)["input_ids"]
-        return Example(self.prompt_ids(prompt), [*completion, self.end_of_turn])
+        return self.examples([prompt], [target])[0]
+
+    def examples(self, prompts: Sequence[Prompt], targets: Sequence[str]) -> list[Example]:
+        """Token ids of prompts and their targets; a fast tokenizer works on them in parallel."""
+        starts = self.prompts_ids(prompts)
+        ends = self.tokenizer(list(targets), add_special_tokens=False)["input_ids"] if targets else []
+        return [Example(start, [*end, self.end_of_turn]) for start, end in zip(starts, ends, strict=True)]
 
     def decode(self, ids: list[int]) -> str:
         """Text of a completion, up to its end of turn."""
