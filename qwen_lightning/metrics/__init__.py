@@ -1,0 +1,1 @@
+"""Metrics: verdicts and losses, summed over micro-batches and ranks."""

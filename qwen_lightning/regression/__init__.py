@@ -1,0 +1,1 @@
+"""Regression: scores, paired significance, red lines and the ladder of actions; pure functions, no torch."""

@@ -44,7 +44,8 @@ def test_a_module_head_in_bf16_gives_fp32_and_no_full_logits_are_saved():
     expected = head(hidden).float().log_softmax(-1).gather(-1, labels[:, None]).squeeze(-1)
     torch.testing.assert_close(logprobs, expected)
     logprobs.sum().backward()
-    assert hidden.grad.abs().sum() > 0 and head.weight.grad is None
+    assert hidden.grad.abs().sum() > 0
+    assert head.weight.grad is None
 
 
 def test_a_masked_vocabulary_and_no_rows():
@@ -54,10 +55,12 @@ def test_a_masked_vocabulary_and_no_rows():
         weight_bias.weight.copy_(weight)
         weight_bias.bias.copy_(torch.tensor([0.0, 0.0, -torch.inf, -torch.inf]))
     logprobs, entropies = token_logprobs(torch.zeros(1, 4), weight_bias, torch.tensor([0]))
-    assert logprobs.item() == pytest.approx(-0.6931472) and entropies.item() == pytest.approx(0.6931472)
+    assert logprobs.item() == pytest.approx(-0.6931472)
+    assert entropies.item() == pytest.approx(0.6931472)
     hidden = torch.zeros(0, 4, requires_grad=True)
     logprobs, _ = token_logprobs(hidden, weight, torch.zeros(0, dtype=torch.long))
-    assert logprobs.shape == (0,) and logprobs.requires_grad
+    assert logprobs.shape == (0,)
+    assert logprobs.requires_grad
 
 
 def test_arguments_that_do_not_fit_are_refused():

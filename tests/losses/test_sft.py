@@ -33,6 +33,7 @@ def test_padding_has_no_gradient_and_no_tokens_are_no_fault():
     assert logprobs.grad.tolist() == [[-0.5, 0, -0.5], [0, 0, 0]]
     assert output.metrics["entropy"].tolist() == [2, 2]
     empty = SFTLoss()(logprobs, torch.zeros(2, 3, dtype=torch.bool), StepTotals(0, 0))
-    assert empty.loss.item() == 0 and empty.loss.requires_grad
+    assert empty.loss.item() == 0
+    assert empty.loss.requires_grad
     with pytest.raises(ValueError, match="mask is"):
         SFTLoss()(logprobs, mask[:1], StepTotals(2, 2))

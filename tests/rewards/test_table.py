@@ -203,7 +203,7 @@ def test_weights_the_tasks_cannot_use_are_refused(weights, says):
 
 def test_a_graded_deciding_check_must_imply_the_others():
     loose = judged("slot_json", ("json", "schema", "f1", "grounded"), "f1", {"json", "schema"}, {"f1"})
-    with pytest.raises(ConfigError, match="f1 is graded.*grounded 1; set these to 0"):
+    with pytest.raises(ConfigError, match=r"f1 is graded.*grounded 1; set these to 0"):
         RewardTable().check({"slot_json": loose})
     RewardTable({"slot_json": {"grounded": 0}}).check({"slot_json": loose})
 
