@@ -17,7 +17,7 @@ class VerdictMetrics(Metric):
     """Means of score rows by metric name: `task/check`, `task/reward`, `task/nll`, `general/<ability>`.
 
     A check that is absent from a row counts nowhere. Names need not be known before, nor be the same on every rank:
-    the state is a table (names, 128 + 2) of a name's bytes, its sum and its count, which ranks join by appending.
+    the state is a flat table of 130 numbers a name (its bytes, sum and count), which ranks join by appending.
 
     >>> metrics = VerdictMetrics()
     >>> metrics.update([ScoreRow("1", "text2sql", 3.0, {"executes": 1.0, "match": 1.0})])
@@ -27,11 +27,12 @@ class VerdictMetrics(Metric):
     """
 
     full_state_update = False
-    table: Tensor
+    table: list[Tensor] | Tensor
 
     def __init__(self) -> None:
         super().__init__()
-        self.add_state("table", torch.zeros(0, _NAME_BYTES + 2, dtype=torch.float64), dist_reduce_fx="cat")
+        self.set_dtype(torch.float64)  # also of the empty state that a rank without rows sends
+        self.add_state("table", [], dist_reduce_fx="cat")
 
     def update(self, rows: Iterable[ScoreRow]) -> None:
         """Count rows.
@@ -44,21 +45,24 @@ class VerdictMetrics(Metric):
             for name, value in row.metrics().items():
                 total, count = totals.get(name, (0.0, 0.0))
                 totals[name] = (total + value, count + 1)
-        lines = [[*_encode(name), total, count] for name, (total, count) in totals.items()]
-        table = torch.tensor(lines, dtype=torch.float64, device=self.table.device)
-        self.table = table.reshape(-1, _NAME_BYTES + 2)
+        numbers = [x for name, (total, count) in totals.items() for x in (*_encode(name), total, count)]
+        self.table = [torch.tensor(numbers, dtype=torch.float64, device=self.device)]
 
     def compute(self) -> dict[str, Tensor]:
         """Metric name to mean (), float64, in the order of the names; nothing for a name that no row had."""
         totals = self._totals()
         return {
-            name: torch.tensor(totals[name][0] / totals[name][1], dtype=torch.float64, device=self.table.device)
+            name: torch.tensor(totals[name][0] / totals[name][1], dtype=torch.float64, device=self.device)
             for name in sorted(totals)
         }
 
     def _totals(self) -> dict[str, tuple[float, float]]:
         totals: dict[str, tuple[float, float]] = {}
-        for line in self.table.tolist():
+        # A list of tensors as it grows, one tensor after ranks have joined theirs.
+        pieces = [self.table] if isinstance(self.table, Tensor) else self.table
+        numbers = [x for piece in pieces for x in piece.tolist()]
+        for start in range(0, len(numbers), _NAME_BYTES + 2):
+            line = numbers[start : start + _NAME_BYTES + 2]
             name = bytes(int(code) for code in line[:_NAME_BYTES]).rstrip(b"\0").decode()
             total, count = totals.get(name, (0.0, 0.0))
             totals[name] = (total + line[-2], count + line[-1])

@@ -69,7 +69,8 @@ def _rank(rank: int, address: str, folder: str) -> None:
     verdicts.update(ROWS[:1] if rank else ROWS[1:])
     first = values(verdicts)
     verdicts.reset()
-    verdicts.update(ROWS if rank else [])
+    if rank:
+        verdicts.update(ROWS)
     torch.save({"steps": values(steps), "first": first, "second": values(verdicts)}, Path(folder) / f"{rank}.pt")
     dist.barrier()
     dist.destroy_process_group()
