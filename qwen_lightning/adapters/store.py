@@ -10,7 +10,7 @@ from peft import PeftConfig
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from qwen_lightning.adapters.manifest import CONFIG_FILE, WEIGHTS_FILE, Manifest
+from qwen_lightning.adapters.manifest import CONFIG_FILE, MANIFEST_FILE, WEIGHTS_FILE, Manifest
 from qwen_lightning.errors import AdapterError
 from qwen_lightning.models.policy import LoRASettings
 
@@ -40,6 +40,8 @@ def save_adapter(folder: str | Path, state: dict[str, Tensor], lora: LoRASetting
     manifest = manifest.model_copy(update={"versions": {name: version(name) for name in _PACKAGES}})
     manifest.write(partial)
     if folder.exists():
+        if any(folder.iterdir()) and not (folder / MANIFEST_FILE).exists():
+            raise AdapterError(f"{folder} holds something else than an adapter; give another folder")
         shutil.rmtree(folder)
     partial.rename(folder)
     return manifest

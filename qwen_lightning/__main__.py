@@ -1,0 +1,65 @@
+"""`python -m qwen_lightning`: one table of verbs."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+from qwen_lightning.errors import QwenLightningError
+
+#: Verbs of LightningCLI: they load torch.
+TRAINER_VERBS = {
+    "fit": "train a stage: Base-SFT, PERSONA, or one of the GRPO stages",
+    "validate": "score an adapter on the regression records",
+    "test": "score an adapter on test records",
+    "predict": "write completions for records",
+}
+#: Verbs with a module of their own in `commands`; it is imported when its verb is called.
+COMMANDS = {
+    "check": "validate record files",
+    "score": "judge completions as training does",
+    "regress": "run a regression suite on an adapter",
+    "export": "write an adapter folder, or merged weights, for serving",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a verb and return its exit code: 0, 2 (usage or data), 3 (red line), 4 (signal)."""
+    args = list(sys.argv[1:] if argv is None else argv)
+    try:
+        if args and args[0] in TRAINER_VERBS:
+            return _run_trainer(args)
+        parser = argparse.ArgumentParser(prog="python -m qwen_lightning", description=__doc__.partition(":")[0].strip("`"))
+        verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+        for verb, text in TRAINER_VERBS.items():
+            verbs.add_parser(verb, help=text)
+        for verb, text in COMMANDS.items():
+            command = verbs.add_parser(verb, help=text, description=text[0].upper() + text[1:] + ".")
+            if args and args[0] == verb:
+                importlib.import_module(f"qwen_lightning.commands.{verb}").add_arguments(command)
+        namespace = parser.parse_args(args)
+        return importlib.import_module(f"qwen_lightning.commands.{namespace.verb}").run(namespace)
+    except QwenLightningError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    except SystemExit as error:
+        return error.code if isinstance(error.code, int) else 2 if error.code else 0
+
+
+def _run_trainer(args: list[str]) -> int:
+    from jsonargparse import ArgumentError
+
+    from qwen_lightning import cli
+
+    try:
+        cli.run(args)
+    except ArgumentError as error:
+        print(" ".join(str(error).split()), file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

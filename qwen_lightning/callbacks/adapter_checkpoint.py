@@ -1,0 +1,73 @@
+"""AdapterCheckpoint: the adapter folder that a run is for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lightning import Callback, LightningModule, Trainer
+
+from qwen_lightning.adapters.manifest import Manifest
+from qwen_lightning.adapters.store import save_adapter
+from qwen_lightning.callbacks.red_line_brake import RedLineBrake
+from qwen_lightning.callbacks.regression_eval import RegressionEval
+from qwen_lightning.data.base import RecordDataModule
+from qwen_lightning.modules.base import AdapterModule
+from qwen_lightning.modules.grpo import GRPOModule
+from qwen_lightning.regression.scores import summarize
+
+
+class AdapterCheckpoint(Callback):
+    """Writes the adapter and its manifest when training ends.
+
+    After a red line the adapter is the last one that held all lines, not the one that crossed.
+
+    Args:
+        dirpath: Adapter folder to write.
+        name: The adapter's name in the manifest, such as `sql`.
+    """
+
+    def __init__(self, dirpath: str, name: str) -> None:
+        self.dirpath, self.name = dirpath, name
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not trainer.is_global_zero:
+            return
+        assert isinstance(pl_module, AdapterModule)
+        regression = _find(trainer, RegressionEval)
+        brake = _find(trainer, RedLineBrake)
+        state, step, after = pl_module.policy.adapter_state(), trainer.global_step, regression.latest if regression else []
+        if brake is not None and brake.stop is not None:
+            state, step, after = brake.last_good.weights, brake.last_good.step, brake.last_good.rows
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        assert isinstance(data, RecordDataModule)
+        manifest = Manifest(
+            name=self.name,
+            stage=pl_module.stage,
+            base_model=pl_module.name_or_path,
+            base_revision=pl_module.revision,
+            quantization=pl_module.quantization,
+            parent=pl_module.parent,
+            steps=step,
+            data=data.data_hashes,
+            settings=_settings(pl_module),
+            metrics_before=summarize(regression.baseline) if regression else {},
+            metrics_after=summarize(after),
+            red_lines=brake.history if brake else [],
+        )
+        save_adapter(self.dirpath, state, pl_module.lora, manifest)
+        print(f"{self.name}: {self.dirpath} ({step} steps)")
+
+
+def _settings(module: AdapterModule) -> dict[str, Any]:
+    lora = module.lora
+    settings: dict[str, Any] = {
+        "learning_rate": module.learning_rate,
+        "lora": {"r": lora.r, "alpha": lora.alpha, "dropout": lora.dropout, "target_modules": lora.target_modules},
+    }
+    if isinstance(module, GRPOModule):
+        settings |= {"beta": module.beta, "group_size": module.group_size, "temperature": module.temperature}
+    return settings
+
+
+def _find(trainer: Trainer, kind: type) -> Any:
+    return next((callback for callback in trainer.callbacks if isinstance(callback, kind)), None)  # type: ignore[attr-defined]

@@ -1,0 +1,66 @@
+"""LightningCLI of this project: what is linked, what is set, and how a stop becomes an exit code."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from typing import Any
+
+from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
+
+import qwen_lightning.callbacks  # noqa: F401  short class names in YAML are those of imported classes
+import qwen_lightning.execution.executors  # noqa: F401
+from qwen_lightning.data.base import RecordDataModule
+from qwen_lightning.data.grpo import GRPODataModule  # noqa: F401
+from qwen_lightning.data.sft import SFTDataModule  # noqa: F401
+from qwen_lightning.errors import QwenLightningError
+from qwen_lightning.modules.base import AdapterModule
+from qwen_lightning.modules.grpo import GRPOModule  # noqa: F401
+from qwen_lightning.modules.sft import SFTModule  # noqa: F401
+from qwen_lightning.rewards.table import RewardTable
+from qwen_lightning.tasks.registry import TaskRegistry
+
+
+class QwenLightningCLI(LightningCLI):
+    """`fit`, `validate`, `test` and `predict`."""
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_class_arguments(TaskRegistry, "tasks")
+        parser.add_class_arguments(RewardTable, "rewards")
+        parser.link_arguments("tasks", "model.init_args.tasks", apply_on="instantiate")
+        parser.link_arguments("tasks", "data.init_args.tasks", apply_on="instantiate")
+        parser.link_arguments("rewards", "model.init_args.rewards", apply_on="instantiate")
+        parser.link_arguments("model.init_args.name_or_path", "data.init_args.tokenizer")
+        # A GRPO prompt must leave room for its completion; SFTDataModule has no such argument and no such link.
+        parser.link_arguments("model.init_args.max_completion_length", "data.init_args.max_completion_length")
+        parser.link_arguments("seed_everything", "data.init_args.seed", compute_fn=int)
+        parser.set_defaults({"trainer.use_distributed_sampler": False, "seed_everything": 0})
+
+    def after_fit(self) -> None:
+        """Raise what a callback stopped the run for, now that everything is saved."""
+        for callback in self.trainer.callbacks:
+            stop = getattr(callback, "stop", None)
+            if isinstance(stop, QwenLightningError):
+                raise stop
+
+
+def run(args: ArgsType) -> QwenLightningCLI:
+    """Run one LightningCLI verb.
+
+    Raises:
+        QwenLightningError: A fault to mend, or the reason of a stop.
+        ArgumentError: A fault in the arguments or the config.
+    """
+    warnings.filterwarnings("ignore", ".*does not have many workers.*")
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
+    options: dict[str, Any] = {"exit_on_error": False, "parser_mode": "yaml"}
+    return QwenLightningCLI(
+        AdapterModule,
+        RecordDataModule,
+        subclass_mode_model=True,
+        subclass_mode_data=True,
+        auto_configure_optimizers=False,
+        parser_kwargs=options,
+        save_config_kwargs={"overwrite": True},
+        args=args,
+    )

@@ -1,0 +1,54 @@
+"""`export`: an adapter folder for peft and vLLM, or the backbone with the adapter merged in."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from pathlib import Path
+
+from qwen_lightning.adapters.manifest import CONFIG_FILE, MANIFEST_FILE, WEIGHTS_FILE, Manifest
+from qwen_lightning.errors import AdapterError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The verb's arguments."""
+    parser.add_argument("--adapter", required=True, metavar="DIR", help="adapter folder")
+    parser.add_argument("--output", required=True, metavar="DIR", help="folder to write; must not exist")
+    parser.add_argument("--merge", action="store_true", help="write whole merged weights in place of an adapter")
+    parser.add_argument("--model", metavar="M", help="backbone to merge into; the manifest's unless given")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Export.
+
+    Raises:
+        AdapterError: The adapter is unusable, or the output is there already.
+    """
+    manifest = Manifest.read(args.adapter)
+    output = Path(args.output)
+    if output.exists():
+        raise AdapterError(f"{output} is there already; give a folder that is not")
+    if args.merge:
+        _merge(Path(args.adapter), manifest, args.model or manifest.base_model, output)
+    else:
+        output.mkdir(parents=True)
+        for name in (CONFIG_FILE, WEIGHTS_FILE, MANIFEST_FILE):
+            shutil.copyfile(Path(args.adapter) / name, output / name)
+    print(f"{manifest.name}: {output}")
+    return 0
+
+
+def _merge(adapter: Path, manifest: Manifest, model: str, output: Path) -> None:
+    """Merge into the backbone's own weights, never into 4-bit ones: those would round the adapter away."""
+    from qwen_lightning.adapters.store import load_adapter
+    from qwen_lightning.models.backbone import load_backbone
+    from qwen_lightning.models.chat import ChatRenderer
+    from qwen_lightning.models.policy import PolicyModel
+
+    state, lora, _ = load_adapter(adapter)
+    tokenizer = ChatRenderer.from_pretrained(model).tokenizer
+    backbone = load_backbone(model, quantization="none", dtype="bfloat16", revision=manifest.base_revision)
+    merged = PolicyModel(backbone, lora, state).peft.merge_and_unload()
+    merged.save_pretrained(output)
+    tokenizer.save_pretrained(output)
+    shutil.copyfile(adapter / MANIFEST_FILE, output / MANIFEST_FILE)

@@ -1,0 +1,238 @@
+"""What SFT and GRPO share: the model's life, the optimizer step over micro-batches, checkpoints, evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
+from functools import cached_property
+from typing import Any, Literal, TypeVar
+
+import torch
+from lightning import LightningModule
+from torch import Tensor
+from torch.nn.utils import clip_grad_norm_
+from torch.optim import AdamW
+from torch.optim.lr_scheduler import LambdaLR
+
+from qwen_lightning.adapters.manifest import Parent
+from qwen_lightning.adapters.store import load_adapter
+from qwen_lightning.data.batches import EvalBatch
+from qwen_lightning.errors import AdapterError
+from qwen_lightning.evaluation.evaluator import Evaluator
+from qwen_lightning.losses.base import LossOutput, StepTotals
+from qwen_lightning.metrics.verdicts import VerdictMetrics
+from qwen_lightning.models.backbone import DType, Quantization, enable_checkpointing, load_backbone
+from qwen_lightning.models.chat import ChatRenderer
+from qwen_lightning.models.policy import POLICY, LoRASettings, PolicyModel
+from qwen_lightning.modules.randomness import random_state, restore_random_state
+from qwen_lightning.rewards.table import RewardTable
+from qwen_lightning.rollout.base import RolloutEngine
+from qwen_lightning.rollout.generate import GenerateRollout
+from qwen_lightning.tasks.registry import TaskRegistry
+
+T = TypeVar("T")
+Schedule = Literal["constant", "linear", "cosine"]
+
+
+class AdapterModule(LightningModule):
+    """A policy adapter in training. Weights are built in `configure_model`, so that a config costs no memory.
+
+    Optimization is manual: a batch is one optimizer step (or several), cut into micro-batches of `micro_batch_tokens`.
+    """
+
+    stage: str
+
+    def __init__(
+        self,
+        name_or_path: str,
+        adapter: str | None,
+        lora: LoRASettings | None,
+        tasks: TaskRegistry | None,
+        rewards: RewardTable | None,
+        rollout: RolloutEngine | None,
+        revision: str | None,
+        quantization: Quantization,
+        dtype: DType,
+        gradient_checkpointing: bool,
+        learning_rate: float,
+        weight_decay: float,
+        betas: tuple[float, float],
+        warmup_steps: int,
+        schedule: Schedule,
+        gradient_clip: float,
+        micro_batch_tokens: int,
+        max_completion_length: int,
+        with_reference: bool,
+    ) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.strict_loading = False  # only the policy is in the checkpoint; its keys are compared on load
+        self.name_or_path, self.revision, self.quantization, self.dtype_name = name_or_path, revision, quantization, dtype
+        self.adapter, self.lora = adapter, lora or LoRASettings()
+        self.tasks, self.rewards = tasks or TaskRegistry(), rewards or RewardTable()
+        self.rewards.check(self.tasks)
+        self.rollout = rollout or GenerateRollout()
+        self.gradient_checkpointing, self.with_reference = gradient_checkpointing, with_reference
+        self.learning_rate, self.weight_decay, self.betas = learning_rate, weight_decay, betas
+        self.warmup_steps, self.schedule, self.gradient_clip = warmup_steps, schedule, gradient_clip
+        self.micro_batch_tokens, self.max_completion_length = micro_batch_tokens, max_completion_length
+        self.policy: PolicyModel | None = None  # type: ignore[assignment]
+        self.parent: Parent | None = None
+        self.lr_factor = 1.0
+        self._random_states: list[dict[str, Any]] | None = None
+        self._metrics: VerdictMetrics | None = None
+
+    # ------------------------------------------------------------------ life
+
+    @cached_property
+    def renderer(self) -> ChatRenderer:
+        """The backbone's tokenizer and chat template."""
+        return ChatRenderer.from_pretrained(self.name_or_path)
+
+    def configure_model(self) -> None:
+        if self.policy is not None:
+            return
+        start = None
+        if self.adapter is not None:
+            start, shape, manifest = load_adapter(self.adapter)
+            self.check_parent(manifest.name)
+            self.parent = Parent(name=manifest.name, sha256=manifest.sha256)
+            self.lora = LoRASettings(shape.r, shape.alpha, self.lora.dropout, shape.target_modules)
+        backbone = load_backbone(self.name_or_path, self.quantization, self.dtype_name, self.device, self.revision)
+        if self.gradient_checkpointing:
+            enable_checkpointing(backbone)
+        # Lightning keeps the mode that it finds: without this, dropout and checkpointing would be off.
+        self.policy = PolicyModel(backbone, self.lora, start, self.with_reference).train()
+
+    def check_parent(self, name: str) -> None:
+        """Refuse an adapter that this stage must not start from.
+
+        Raises:
+            AdapterError: It must not.
+        """
+
+    @cached_property
+    def evaluator(self) -> Evaluator:
+        """Evaluation of the policy with greedy completions."""
+        return Evaluator(self.policy, self.renderer, self.tasks, self.rewards, self.rollout, self.max_completion_length)
+
+    def on_train_start(self) -> None:
+        if self._random_states is not None:
+            restore_random_state(self._random_states, self.global_rank)
+            self._random_states = None
+
+    def teardown(self, stage: str) -> None:
+        self.tasks.close()
+
+    # ------------------------------------------------------------------ optimization
+
+    def configure_optimizers(self) -> Any:
+        optimizer = AdamW(self.policy.trainable(), lr=self.learning_rate, betas=self.betas, weight_decay=self.weight_decay)
+        return {"optimizer": optimizer, "lr_scheduler": LambdaLR(optimizer, self._lr_multiplier)}
+
+    def scale_learning_rate(self, factor: float) -> None:
+        """Multiply the learning rate for good, warm-up and decay included."""
+        self.lr_factor *= factor
+        scheduler = self.lr_schedulers()
+        # Writing the optimizer's lr would be undone at the scheduler's next step.
+        scheduler.base_lrs = [rate * factor for rate in scheduler.base_lrs]
+        for group in scheduler.optimizer.param_groups:
+            group["lr"] *= factor
+
+    def step_over(self, micro_batches: Sequence[T], loss_of: Callable[[T], LossOutput]) -> tuple[list[LossOutput], Tensor]:
+        """One optimizer step: backward over all micro-batches, clip, step, schedule.
+
+        `loss_of` returns a micro-batch's share, so that the sum over micro-batches and the mean over ranks
+        is the loss of the whole step. Ranks with fewer micro-batches run empty ones: unequal numbers hang DDP.
+
+        Returns:
+            The outputs, detached, and the gradient's norm before clipping.
+        """
+        optimizer = self.optimizers()
+        optimizer.zero_grad()
+        outputs: list[LossOutput] = []
+        total = int(self.reduce(torch.tensor(len(micro_batches)), "max"))
+        for index in range(total):
+            with nullcontext() if index == total - 1 else self._no_sync():
+                if index < len(micro_batches):
+                    output = loss_of(micro_batches[index])
+                    self.manual_backward(output.loss)
+                    outputs.append(LossOutput(output.loss.detach(), output.metrics))
+                else:
+                    self.manual_backward(loss_of(micro_batches[-1]).loss * 0.0)
+        norm = clip_grad_norm_(self.policy.trainable(), self.gradient_clip if self.gradient_clip > 0 else float("inf"))
+        optimizer.step()
+        self.lr_schedulers().step()
+        return outputs, norm
+
+    def totals_over_ranks(self, micro_batches: Iterable[tuple[Tensor, Tensor]]) -> StepTotals:
+        """What the loss is divided by, over all micro-batches of all ranks."""
+        own = StepTotals.count(micro_batches)
+        return own.over_ranks(self.reduce(own.as_tensor()), self.trainer.world_size)
+
+    def reduce(self, tensor: Tensor, operation: Literal["sum", "max"] = "sum") -> Tensor:
+        """Reduce over all ranks."""
+        return self.trainer.strategy.reduce(tensor.to(self.device), reduce_op=operation)
+
+    def _no_sync(self) -> Any:
+        model = self.trainer.model
+        return model.no_sync() if hasattr(model, "no_sync") else nullcontext()
+
+    def _lr_multiplier(self, step: int) -> float:
+        if step < self.warmup_steps:
+            return (step + 1) / (self.warmup_steps + 1)
+        if self.schedule == "constant":
+            return 1.0
+        total = max(self.trainer.estimated_stepping_batches, self.warmup_steps + 1)
+        left = max(0.0, (total - step) / (total - self.warmup_steps))
+        return left if self.schedule == "linear" else 0.5 * (1 + torch.cos(torch.tensor(torch.pi * (1 - left))).item())
+
+    # ------------------------------------------------------------------ checkpoints
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["state_dict"] = self._policy_part(checkpoint["state_dict"])
+        checkpoint["parent"] = None if self.parent is None else self.parent.model_dump()
+        checkpoint["lr_factor"] = self.lr_factor
+        checkpoint["random_states"] = random_state()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        own = self._policy_part(self.state_dict())
+        if own.keys() != checkpoint["state_dict"].keys():
+            raise AdapterError("the checkpoint's adapter has other layers than this config's; resume with the config that wrote it")
+        parent = None if self.parent is None else self.parent.model_dump()
+        if checkpoint["parent"] != parent:
+            raise AdapterError(
+                f"the checkpoint was trained from {checkpoint['parent']}, but {self.adapter!r} is {parent}; "
+                "give the adapter that the run started from"
+            )
+        self.lr_factor = checkpoint["lr_factor"]
+        self._random_states = checkpoint["random_states"]
+
+    @staticmethod
+    def _policy_part(state: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {name: tensor for name, tensor in state.items() if ".lora_" in name and f".{POLICY}." in name}
+
+    # ------------------------------------------------------------------ validate, test, predict
+
+    def on_validation_epoch_start(self) -> None:
+        self._metrics = VerdictMetrics().to(self.device)
+
+    def validation_step(self, batch: EvalBatch, batch_idx: int) -> None:
+        for row in self.evaluator.run(batch.records):
+            self._metrics.update([row])
+
+    def on_validation_epoch_end(self) -> None:
+        self.log_dict({f"val/{name}": value for name, value in self._metrics.compute().items()})
+
+    def on_test_epoch_start(self) -> None:
+        self.on_validation_epoch_start()
+
+    def test_step(self, batch: EvalBatch, batch_idx: int) -> None:
+        self.validation_step(batch, batch_idx)
+
+    def on_test_epoch_end(self) -> None:
+        self.log_dict({f"test/{name}": value for name, value in self._metrics.compute().items()})
+
+    def predict_step(self, batch: EvalBatch, batch_idx: int) -> list[dict[str, str]]:
+        texts = self.evaluator.complete(batch.records)
+        return [{"id": record.id, "completion": text} for record, text in zip(batch.records, texts, strict=True)]

@@ -1,0 +1,251 @@
+"""GRPO on one task: sample, verify, compare within the group, step, and stay near the reference.
+
+Shao and others, DeepSeekMath, 2024; the conventions are those of `losses.grpo`.
+"""
+
+from __future__ import annotations
+
+import time
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from qwen_lightning.data.batches import GRPOBatch
+from qwen_lightning.errors import AdapterError, ConfigError, ProbeError
+from qwen_lightning.losses.base import LossOutput, StepTotals
+from qwen_lightning.losses.grpo import GRPOLoss, LossInputs
+from qwen_lightning.metrics.step import StepMetrics
+from qwen_lightning.metrics.verdicts import VerdictMetrics
+from qwen_lightning.models.backbone import DType, Quantization
+from qwen_lightning.models.policy import LoRASettings
+from qwen_lightning.modules.base import AdapterModule, Schedule
+from qwen_lightning.rewards.table import RewardTable
+from qwen_lightning.rollout.advantages import Scale, flat_fraction, reward_std
+from qwen_lightning.rollout.base import RolloutEngine
+from qwen_lightning.rollout.collect import Collector
+from qwen_lightning.rollout.experience import Experience
+from qwen_lightning.rollout.packs import Pack, build_packs, completion_logprobs
+from qwen_lightning.tasks.registry import TaskRegistry
+from qwen_lightning.tasks.verification import Verifier
+
+
+_PROBED = 16  # completions that the start-up probes look at
+_SAME = 1e-3  # log-prob difference that rounding explains
+
+
+class GRPOModule(AdapterModule):
+    """Trains the policy adapter on one verifiable reward, with the Base-SFT adapter as frozen reference.
+
+    Args:
+        name_or_path: Backbone, a hub id or a folder.
+        adapter: Adapter folder that policy and reference start from (Base-SFT).
+        tasks: The tasks; filled in from the top-level `tasks`.
+        rewards: The rewards; filled in from the top-level `rewards`.
+        rollout: Engine that samples completions.
+        loss: The policy loss.
+        revision: Revision of a hub id.
+        quantization: `nf4` or `none`.
+        dtype: Type of the computation.
+        gradient_checkpointing: Recompute layers in backward, to save memory.
+        group_size: Completions a prompt.
+        max_completion_length: Length limit of a completion, in tokens.
+        temperature: Of sampling; the log-probs of the loss use the same.
+        beta: Weight of the KL term, above 0; the brake multiplies it.
+        scale_rewards: What advantages are divided by: the std of the group, of the batch, or nothing.
+        mask_truncated: Leave completions that the length limit cut out of loss and statistics.
+        resample_flat_groups: How often a group whose rewards are all equal is sampled anew.
+        inner_epochs: Passes over one rollout.
+        updates_per_rollout: Optimizer steps a pass.
+        learning_rate: Peak learning rate.
+        weight_decay: AdamW's.
+        betas: AdamW's.
+        warmup_steps: Optimizer steps of linear warm-up.
+        schedule: `constant`, `linear` or `cosine` after the warm-up.
+        gradient_clip: Largest norm of the gradient; 0 for none.
+        micro_batch_tokens: Tokens a forward and backward pass, padding included.
+        probe_tolerance: Largest mean difference between the engine's and the trainer's log-probs at the start.
+        verify_threads: Completions verified at once.
+    """
+
+    stage = "grpo"
+
+    def __init__(
+        self,
+        name_or_path: str,
+        adapter: str,
+        tasks: TaskRegistry | None = None,
+        rewards: RewardTable | None = None,
+        rollout: RolloutEngine | None = None,
+        loss: GRPOLoss | None = None,
+        revision: str | None = None,
+        quantization: Quantization = "nf4",
+        dtype: DType = "bfloat16",
+        gradient_checkpointing: bool = True,
+        group_size: int = 8,
+        max_completion_length: int = 256,
+        temperature: float = 1.0,
+        beta: float = 0.04,
+        scale_rewards: Scale = "group",
+        mask_truncated: bool = False,
+        resample_flat_groups: int = 0,
+        inner_epochs: int = 1,
+        updates_per_rollout: int = 1,
+        learning_rate: float = 2e-6,
+        weight_decay: float = 0.0,
+        betas: tuple[float, float] = (0.9, 0.95),
+        warmup_steps: int = 10,
+        schedule: Schedule = "constant",
+        gradient_clip: float = 1.0,
+        micro_batch_tokens: int = 16384,
+        probe_tolerance: float = 0.05,
+        verify_threads: int = 8,
+    ) -> None:
+        super().__init__(
+            name_or_path, adapter, LoRASettings(), tasks, rewards, rollout, revision, quantization, dtype, gradient_checkpointing,
+            learning_rate, weight_decay, betas, warmup_steps, schedule, gradient_clip, micro_batch_tokens, max_completion_length,
+            with_reference=True,
+        )  # fmt: skip
+        if beta <= 0:
+            raise ConfigError(f"beta is {beta}; GRPO here always keeps KL on: give a value above 0, such as 0.04")
+        if temperature <= 0:
+            raise ConfigError(f"temperature is {temperature}; a greedy group has nothing to compare: give a value above 0, such as 1.0")
+        if group_size < 2:
+            raise ConfigError(f"group_size is {group_size}; an advantage needs a group of at least 2")
+        self.loss = loss or GRPOLoss()
+        self.group_size, self.temperature, self.beta = group_size, temperature, beta
+        self.scale_rewards: Scale = scale_rewards
+        self.mask_truncated, self.resample_flat_groups = mask_truncated, resample_flat_groups
+        self.inner_epochs, self.updates_per_rollout = inner_epochs, updates_per_rollout
+        self.probe_tolerance, self.verify_threads = probe_tolerance, verify_threads
+        self.brake_factor = 1.0  # the red-line brake's
+        self.control_factor = 1.0  # the target-KL controller's
+        self.experience: Experience | None = None  # the latest, for callbacks
+        self._probed = False
+
+    @property
+    def effective_beta(self) -> float:
+        """The weight that KL has now: configured × brake × controller."""
+        return self.beta * self.brake_factor * self.control_factor
+
+    def check_parent(self, name: str) -> None:
+        if name == "persona":
+            raise AdapterError(f"{self.adapter} is a persona adapter; persona never meets GRPO: start from base-sft")
+
+    @cached_property
+    def collector(self) -> Collector:
+        """Samples and judges."""
+        return Collector(
+            self.policy, self.renderer, self.rollout, Verifier(self.tasks, self.verify_threads), self.rewards, self.group_size,
+            self.max_completion_length, self.temperature, self.micro_batch_tokens, self.scale_rewards, self.mask_truncated,
+            self.resample_flat_groups,
+        )  # fmt: skip
+
+    def training_step(self, batch: GRPOBatch, batch_idx: int) -> None:
+        started, rate = time.perf_counter(), self.lr_schedulers().get_last_lr()[0]
+        experience = self.collector.collect(
+            batch.task_records,
+            batch.task_prompt_ids,
+            batch.general_records,
+            batch.general_prompt_ids,
+            keep_old=self.inner_epochs * self.updates_per_rollout > 1,
+            gather=self.all_gather,
+        )
+        if not self._probed:
+            self._probe(experience)
+        collected = time.perf_counter()
+        metrics = StepMetrics()
+        for _ in range(self.inner_epochs):
+            for members in experience.minibatches(self.updates_per_rollout):
+                packs = build_packs(experience.sequences, members, self.micro_batch_tokens, self.device)
+                totals = self.totals_over_ranks(self._rows(pack, experience) for pack in packs)
+                outputs, norm = self.step_over(packs, lambda pack, totals=totals: self.loss_of(pack, experience, totals))
+                metrics.update(outputs, norm)
+        self.experience = experience
+        self._log_step(experience, metrics, rate, collected - started, time.perf_counter() - collected)
+
+    def loss_of(self, pack: Pack, experience: Experience, totals: StepTotals) -> LossOutput:
+        """One pack's share of the optimizer step's loss."""
+        logprobs, entropies = completion_logprobs(self.policy, pack, self.temperature)
+        mask, kl_only = self._rows(pack, experience)
+        inputs = LossInputs(
+            logprobs=logprobs,
+            old_logprobs=logprobs.detach() if experience.old_logprobs is None else pack.padded(experience.old_logprobs),
+            reference_logprobs=pack.padded(experience.reference_logprobs),
+            mask=mask,
+            advantages=torch.tensor([experience.advantage(member) for member in pack.members], device=mask.device),
+            kl_only=kl_only,
+            rollout_logprobs=pack.padded([completion.logprobs for completion in experience.completions]),
+            entropies=entropies,
+        )
+        return self.loss(inputs, totals, self.effective_beta)
+
+    def _rows(self, pack: Pack, experience: Experience) -> tuple[Tensor, Tensor]:
+        """The tokens (rows, T) that carry loss, and the rows (rows,) that carry KL alone."""
+        kl_only = torch.tensor([experience.kl_only(member) for member in pack.members], device=pack.mask.device)
+        if not self.mask_truncated:
+            return pack.mask, kl_only
+        cut = torch.tensor([experience.completions[member].truncated for member in pack.members], device=pack.mask.device)
+        return pack.mask & ~(cut & ~kl_only)[:, None], kl_only
+
+    def _probe(self, experience: Experience) -> None:
+        """Before the first update: the engine's log-probs are the trainer's, and the policy is the reference.
+
+        Raises:
+            ProbeError: They are not.
+        """
+        chosen = range(min(_PROBED, len(experience.sequences)))
+        own = torch.cat(self.collector.logprobs([experience.sequences[i] for i in chosen])).cpu()
+        engine = torch.cat([experience.completions[i].logprobs for i in chosen])
+        difference = (own - engine).abs().mean().item()
+        if difference > self.probe_tolerance:
+            raise ProbeError(
+                f"the rollout engine's log-probs differ from the trainer's by {difference:.4f} on average "
+                f"(probe_tolerance {self.probe_tolerance}): it does not sample from the policy that is trained"
+            )
+        if self.global_step == 0:
+            reference = torch.cat([experience.reference_logprobs[i] for i in chosen]).cpu()
+            drift = (own - reference).abs().max().item()
+            if drift > _SAME:
+                raise ProbeError(f"policy and reference differ by {drift:.2e} in log-prob before the first step; they must be one adapter")
+        self._probed = True
+
+    def _log_step(
+        self, experience: Experience, metrics: StepMetrics, rate: float, collecting: float, updating: float
+    ) -> None:
+        losses = metrics.compute()
+        checks = VerdictMetrics().to(self.device)
+        checks.update(experience.rows())
+        verdicts = checks.compute()
+        lengths = [len(completion.ids) for completion in experience.completions]
+        local = {
+            "reward_std": reward_std(experience.rewards),
+            "null_rewards": experience.rewards.isnan().float().mean(),
+            "flat_groups": flat_fraction(experience.rewards),
+            "completion_length": float(sum(lengths) / len(lengths)),
+            "truncated": sum(completion.truncated for completion in experience.completions) / len(lengths),
+            "collect_seconds": collecting,
+            "update_seconds": updating,
+        }
+        self.log_dict({f"train/{name}": value for name, value in local.items()}, sync_dist=self.trainer.world_size > 1)
+        shown = {
+            "reward": verdicts.get(f"{experience.task}/reward", torch.nan),
+            "kl": losses.pop("kl"),
+            "beta": self.effective_beta,
+            "lr": rate,
+            "tokens_per_second": self.trainer.world_size * sum(lengths) / (collecting + updating),
+        }
+        factors = {"beta_configured": self.beta, "beta_brake": self.brake_factor, "beta_control": self.control_factor}
+        self.log_dict({f"train/{name}": value for name, value in (losses | factors | verdicts).items()})
+        self.log_dict({f"train/{name}": value for name, value in shown.items()}, prog_bar=True)
+
+    # ------------------------------------------------------------------ checkpoints
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["brake_factor"], checkpoint["control_factor"] = self.brake_factor, self.control_factor
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_load_checkpoint(checkpoint)
+        self.brake_factor, self.control_factor = checkpoint["brake_factor"], checkpoint["control_factor"]

@@ -1,0 +1,112 @@
+"""Supervised fine-tuning of one adapter: the multi-task Base-SFT, or PERSONA."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from qwen_lightning.data.batches import IGNORED, SFTBatch
+from qwen_lightning.losses.base import LossOutput, StepTotals
+from qwen_lightning.losses.logprobs import token_logprobs
+from qwen_lightning.losses.sft import SFTLoss
+from qwen_lightning.metrics.step import StepMetrics
+from qwen_lightning.models.backbone import DType, Quantization
+from qwen_lightning.models.policy import LoRASettings
+from qwen_lightning.modules.base import AdapterModule, Schedule
+from qwen_lightning.rewards.table import RewardTable
+from qwen_lightning.rollout.base import RolloutEngine
+from qwen_lightning.tasks.registry import TaskRegistry
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """Rows of a batch: ids, attention mask and labels, (rows, length); labels are -100 outside the completion."""
+
+    input_ids: Tensor
+    attention_mask: Tensor
+    labels: Tensor
+
+
+class SFTModule(AdapterModule):
+    """Trains the policy adapter on the completions of records.
+
+    Args:
+        name_or_path: Backbone, a hub id or a folder.
+        adapter: Adapter folder to start from; null starts a new adapter on the bare backbone.
+        lora: Shape of a new adapter; with `adapter`, its dropout alone counts.
+        tasks: The tasks; filled in from the top-level `tasks`.
+        rewards: The rewards; filled in from the top-level `rewards`.
+        rollout: Engine that completes prompts in evaluation.
+        revision: Revision of a hub id.
+        quantization: `nf4` or `none`.
+        dtype: Type of the computation.
+        gradient_checkpointing: Recompute layers in backward, to save memory.
+        max_completion_length: Length limit of a completion in evaluation, in tokens.
+        learning_rate: Peak learning rate.
+        weight_decay: AdamW's.
+        betas: AdamW's.
+        warmup_steps: Optimizer steps of linear warm-up.
+        schedule: `constant`, `linear` or `cosine` after the warm-up.
+        gradient_clip: Largest norm of the gradient; 0 for none.
+        micro_batch_tokens: Tokens a forward and backward pass, padding included.
+    """
+
+    stage = "sft"
+
+    def __init__(
+        self,
+        name_or_path: str,
+        adapter: str | None = None,
+        lora: LoRASettings | None = None,
+        tasks: TaskRegistry | None = None,
+        rewards: RewardTable | None = None,
+        rollout: RolloutEngine | None = None,
+        revision: str | None = None,
+        quantization: Quantization = "nf4",
+        dtype: DType = "bfloat16",
+        gradient_checkpointing: bool = True,
+        max_completion_length: int = 256,
+        learning_rate: float = 1e-4,
+        weight_decay: float = 0.0,
+        betas: tuple[float, float] = (0.9, 0.999),
+        warmup_steps: int = 50,
+        schedule: Schedule = "cosine",
+        gradient_clip: float = 1.0,
+        micro_batch_tokens: int = 16384,
+    ) -> None:
+        super().__init__(
+            name_or_path, adapter, lora or LoRASettings(dropout=0.05), tasks, rewards, rollout, revision, quantization, dtype,
+            gradient_checkpointing, learning_rate, weight_decay, betas, warmup_steps, schedule, gradient_clip, micro_batch_tokens,
+            max_completion_length, with_reference=False,
+        )  # fmt: skip
+        self.loss = SFTLoss()
+
+    def training_step(self, batch: SFTBatch, batch_idx: int) -> None:
+        started, rate = time.perf_counter(), self.lr_schedulers().get_last_lr()[0]
+        rows = self._micro_batches(batch)
+        totals = self.totals_over_ranks((part.labels[:, 1:] != IGNORED, torch.zeros(len(part.labels), dtype=torch.bool)) for part in rows)
+        metrics = StepMetrics()
+        outputs, norm = self.step_over(rows, lambda part: self.loss_of(part, totals))
+        metrics.update(outputs, norm)
+        seconds = time.perf_counter() - started
+        values = metrics.compute()
+        tokens = self.trainer.world_size * batch["tokens"]
+        shown = {"loss": values.pop("loss"), "lr": rate, "tokens_per_second": tokens / seconds}
+        self.log_dict({f"train/{name}": value for name, value in values.items()})
+        self.log_dict({f"train/{name}": value for name, value in shown.items()}, prog_bar=True)
+
+    def loss_of(self, part: _Rows, totals: StepTotals) -> LossOutput:
+        """One micro-batch's share of the optimizer step's loss."""
+        hidden = self.policy.hidden_states(part.input_ids, part.attention_mask)[:, :-1]
+        labels = part.labels[:, 1:]
+        mask = labels != IGNORED
+        logprobs, entropies = token_logprobs(hidden[mask], self.policy.head, labels[mask])
+        return self.loss(logprobs, torch.ones_like(logprobs, dtype=torch.bool), totals, entropies)
+
+    def _micro_batches(self, batch: SFTBatch) -> list[_Rows]:
+        size = max(1, self.micro_batch_tokens // batch["input_ids"].shape[1])
+        tensors = (batch["input_ids"], batch["attention_mask"], batch["labels"])
+        return [_Rows(*parts) for parts in zip(*(tensor.split(size) for tensor in tensors), strict=True)]
