@@ -65,7 +65,7 @@ class General(VerifiedTask[GeneralRecord]):
             value, reason = check.measure(completion, record)
             if value is not None:
                 values[name] = value
-            if reason:
+            if reason and value != 1:
                 reasons.append(f"{name}: {reason}")
         if values:
             values[RESERVED] = min(values.values())

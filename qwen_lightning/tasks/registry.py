@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping
 
 from qwen_lightning.errors import ConfigError
 from qwen_lightning.execution.base import QueryExecutor
-from qwen_lightning.records import RecordReader
 from qwen_lightning.tasks.base import Task, VerifiedTask
 from qwen_lightning.tasks.function_call import FunctionCall
 from qwen_lightning.tasks.general import General
 from qwen_lightning.tasks.intent_rewrite import IntentRewrite
 from qwen_lightning.tasks.persona import Persona
+from qwen_lightning.tasks.reading import TaskRecordReader
 from qwen_lightning.tasks.slot_json import SlotJSON
 from qwen_lightning.tasks.text2cypher import Text2Cypher
 from qwen_lightning.tasks.text2sql import Text2SQL
@@ -28,7 +28,8 @@ class TaskRegistry(Mapping[str, Task]):
     def __init__(self, sql: QueryExecutor | None = None, custom: list[Task] | None = None) -> None:
         builtin: list[Task] = [IntentRewrite(), SlotJSON(), FunctionCall(), Text2SQL(sql), Text2Cypher(), General(), Persona()]
         self._tasks: dict[str, Task] = {task.name: task for task in [*builtin, *(custom or [])]}
-        self.reader = RecordReader({name: task.record_type for name, task in self._tasks.items()})
+        self.sql = sql
+        self.reader = TaskRecordReader(self._tasks)
 
     def __getitem__(self, name: str) -> Task:
         return self._tasks[name]

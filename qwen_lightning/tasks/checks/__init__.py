@@ -1,4 +1,4 @@
-"""Verifiable checks on an answer: small classes, a file a concern, named in a record by `{"type": name, ...arguments}`."""
+"""Verifiable checks on an answer: small classes, named in a record by `{"type": name, ...arguments}`."""
 
 from qwen_lightning.tasks.checks.base import Check, CheckResult
 from qwen_lightning.tasks.checks.ifeval import IFEVAL_TYPES, from_ifeval

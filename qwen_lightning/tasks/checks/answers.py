@@ -23,16 +23,18 @@ _OPPOSITES = ({"yes", "no"}, {"true", "false"})
 _BOXED = re.compile(r"\\boxed\s*\{((?:[^{}]|\{[^{}]*\})*)\}")
 _HASHES = re.compile(r"^####[ \t]*(?=[-+$€£¥₹]?\s?\d)(.+)$", re.MULTILINE)
 _LABEL = re.compile(
-    r"(?:\banswer|\brespuesta(?: final)?|\bréponse(?: finale)?|\bantwort|\bresposta|\brisposta|\bjibu|\bcevap|\bответ|答案|答え|回答|답"
-    r"|คำตอบ|উত্তর|సమాధానం)\**[ \t]*(?:\bis\b|\bes\b|\best\b|\bist\b|\bé\b|\bè\b|是|为|為|は|:|：)[ \t]*(?::|：)?\**[ \t]*\n?[ \t]*([^\n]+)",
+    r"(?:\banswer|\brespuesta(?: final)?|\bréponse(?: finale)?|\bantwort|\bresposta|\brisposta|\bjibu|\bcevap|\bответ"
+    r"|答案|答え|回答|답|คำตอบ|উত্তর|సమాధానం)"
+    r"\**[ \t]*(?:\bis\b|\bes\b|\best\b|\bist\b|\bé\b|\bè\b|是|为|為|は|:|：)"
+    r"[ \t]*(?::|：)?\**[ \t]*\n?[ \t]*([^\n]+)",
     re.IGNORECASE,
 )
 
 
 class Answer(Check):
-    """The final answer is one of those accepted, of `gold` where none is given: numbers by value, text by normalised match.
+    r"""The final answer is one of those accepted, or `gold`: numbers by value, text by normalised match.
 
-    The final answer is what stands in `\\boxed{}`, after `####` or after "answer:" in several languages, else the
+    The final answer is what stands in `\boxed{}`, after `####` or after "answer:" in several languages, else the
     whole text. A number is its last number, thousands separators and units left out, within `tolerance` of the
     accepted one. A text must hold the accepted one as whole words, whatever its case, punctuation and articles, or
     equal it where `whole`. A single letter is a choice: `B`, `(B)`, `B. Paris`.
@@ -55,7 +57,8 @@ class Answer(Check):
     def measure(self, answer: str, record: GeneralRecord) -> CheckResult:
         golds = accepted(self.answer, record)
         final = final_part(answer)
-        return passed(any(self._holds(gold, final, answer) for gold in golds), f"{_short(final)} is not {' or '.join(golds)}")
+        holds = any(self._holds(gold, final, answer) for gold in golds)
+        return passed(holds, f"{_short(final)} is not {' or '.join(golds)}")
 
     def _holds(self, gold: str, final: str, answer: str) -> bool:
         value = as_number(gold)
@@ -73,7 +76,7 @@ class Answer(Check):
 
 
 class F1(Check):
-    """Token F1 with the closest accepted answer, of `gold` where none is given; Chinese counts by character. In [0, 1]."""
+    """Token F1, in [0, 1], with the closest of the accepted answers, or with `gold`; Chinese goes by character."""
 
     type = "f1"
     answer: Scalar | list[Scalar] | None = None

@@ -13,7 +13,7 @@ from qwen_lightning.tasks.checks.languages import detected
 
 # What the Penn Treebank tokenizer sets apart from a word; hyphens, slashes and asterisks stay in it.
 _APART = re.compile(r"""[\s,;@#$%&?!()\[\]{}<>"“”„«»‘’:`]+|\.{2,}|--+""")
-_CLITIC = re.compile(r"^(.+?)('s|'m|'d|'ll|'re|'ve|n't)$", re.IGNORECASE)
+_CLITICS = ("'s", "'m", "'d", "'ll", "'re", "'ve", "n't")
 _JOINED = {"cannot": 3, "gimme": 3, "gonna": 3, "gotta": 3, "lemme": 3, "wanna": 3}
 
 
@@ -62,14 +62,20 @@ class NoComma(Check):
         return passed("," not in answer, "has a comma")
 
 
+def _clitic(word: str) -> str:
+    return next((end for end in _CLITICS if len(word) > len(end) and word.endswith(end)), "")
+
+
 def treebank_words(text: str) -> Iterator[str]:
     """Words as the Penn Treebank divides them: `CAN'T` is `CA` and `N'T`, `CANNOT` is `CAN` and `NOT`."""
     for word in _APART.split(text):
         if not word:
             continue
-        while clitic := _CLITIC.match(word):
-            yield clitic[2]
-            word = clitic[1]
+        folded = word.lower()
+        # Folding can change a length, as of İ: then there is no clitic to cut.
+        while len(folded) == len(word) and (clitic := _clitic(folded)):
+            yield word[-len(clitic) :]
+            word, folded = word[: -len(clitic)], folded[: -len(clitic)]
         if (cut := _JOINED.get(word.lower().rstrip("."))) is not None:
             yield word[:cut]
             word = word[cut:]

@@ -1,4 +1,4 @@
-"""Formats: JSON, tables, lists and code fences where they are asked for, and none of them where prose is."""
+"""Formats: JSON, tables, lists and code fences."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class JSONFormat(Check):
 
 
 class JSON(Check):
-    """The whole answer is one JSON value (`NaN` is none) that satisfies the JSON Schema; `fence` allows a fence around it."""
+    """The whole answer is one JSON value that satisfies the JSON Schema; `fence` allows a Markdown fence around it."""
 
     type = "json"
     schema_: dict[str, Any] | None = Field(default=None, alias="schema")
@@ -90,13 +90,14 @@ class ListItems(Check):
     ordered: bool | None = None
 
     def measure(self, answer: str, record: GeneralRecord) -> CheckResult:
-        found = [match for line in _outside_fences(answer).splitlines() if (match := _ITEM.match(line))]
+        lines = _outside_fences(answer).splitlines()
+        found = [match for line in lines if (match := _ITEM.match(line))]
         outer = min((len(match["indent"].expandtabs(4)) for match in found), default=0)
         top = [match for match in found if len(match["indent"].expandtabs(4)) < outer + 2]
         numbered = [match["number"] for match in top if match["number"]]
         if not top:
             return CheckResult(0.0, "no list")
-        if self.ordered is not None and bool(numbered) != self.ordered or 0 < len(numbered) < len(top):
+        if (self.ordered is not None and bool(numbered) != self.ordered) or 0 < len(numbered) < len(top):
             return CheckResult(0.0, "the list is not numbered" if self.ordered else "the list is numbered or mixed")
         if self.ordered and [int(number) for number in numbered] != list(range(1, len(top) + 1)):
             return CheckResult(0.0, f"the items are numbered {', '.join(numbered)}")
@@ -119,64 +120,6 @@ class CodeFence(Check):
         return passed(not self.only or not _outside_fences(answer).strip(), "text outside the code fence")
 
 
-class Prose(Check):
-    """Running text: no JSON, SQL, Cypher or tool call."""
-
-    type = "prose"
-
-    def measure(self, answer: str, record: GeneralRecord) -> CheckResult:
-        found = [name for name, is_there in _MACHINE_TEXT.items() if is_there(answer)]
-        return passed(not found, f"has {', '.join(found)}")
-
-
-# Keywords in capitals are enough; in lower case the statement needs a mark that English has not.
-_SQL = re.compile(
-    r"\bSELECT\b[^.?!]{1,2000}?\bFROM\s+[\w\"(`]|\bINSERT\s+INTO\s+\S+|\bUPDATE\s+\S+\s+SET\s+\S+\s*=|\bDELETE\s+FROM\s+\S+"
-    r"|\b(?:CREATE|ALTER|DROP)\s+(?:TABLE|VIEW|INDEX)\s+\S+"
-)
-_SQL_LOWER = re.compile(
-    r"\bselect\s+(?:distinct\s+)?(?:\*|[\w.\"]+\s*\(|[\w.\"]+\s*,)[^?!;]{0,2000}?\bfrom\s+[\w\"(]"
-    r"|\bselect\s[^.?!;]{1,2000}?\bfrom\s+[\w\".]+(?:\s+(?:as\s+)?\w+)?\s*(?:;|\bwhere\s+[\w.\"(]+\s*(?:[=<>]|in\s*\(|like\s*'|is\s+(?:not\s+)?null)"
-    r"|\bgroup\s+by\s+[\w.]+\s*(?:;|$|\border\s+by|\bhaving)|\blimit\s+\d)"
-    r"|\binsert\s+into\s+\w+\s*(?:\([\w,\s]+\)\s*)?values\s*\(|\bupdate\s+\w+\s+set\s+\w+\s*=|\bdelete\s+from\s+\w+\s*(?:;|where\s+\w+\s*[=<>])"
-    r"|\bcreate\s+table\s+(?:if\s+not\s+exists\s+)?\w+\s*\(",
-    re.IGNORECASE,
-)
-_CYPHER = re.compile(
-    r"\b(?:MATCH|MERGE|CREATE)\s*(?:\w+\s*=\s*)?\(\s*\w*\s*(?::\s*[\w`|&:]+\s*)?(?:\{[^{}]*\}\s*)?\)|\)\s*<?-\[[^\]\n]{0,200}\]->?\s*\(", re.IGNORECASE
-)
-_JSON_START = re.compile(r"\{\s*(?:\"[^\"\n]{1,200}\"\s*:|\})|\[\s*(?:\{|\"[^\"\n]{0,200}\"\s*[,\]]|\])")
-_TOOL_CALL = re.compile(r"</?tool_call>|</?function_call>|\"arguments\"\s*:\s*[{\"]", re.IGNORECASE)
-
-
-def _has_sql(text: str) -> bool:
-    # Where the whole answer is in capitals, they mark no keyword.
-    return bool(_SQL_LOWER.search(text)) or (not text.isupper() and bool(_SQL.search(text)))
-
-
-def _has_json(text: str) -> bool:
-    decoder = json.JSONDecoder()
-    for start in _JSON_START.finditer(text):
-        try:
-            value, _ = decoder.raw_decode(text, start.start())
-        except (ValueError, RecursionError):
-            # Broken JSON is no prose either, if it has a key.
-            if start.group().startswith("{") and ":" in start.group():
-                return True
-            continue
-        if isinstance(value, dict) or value and isinstance(value[0], dict) or text.strip().startswith("["):
-            return True
-    return False
-
-
-_MACHINE_TEXT = {
-    "a tool call": lambda text: bool(_TOOL_CALL.search(text)),
-    "JSON": _has_json,
-    "SQL": _has_sql,
-    "Cypher": lambda text: bool(_CYPHER.search(text)),
-}
-
-
 def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is no JSON number")
 
@@ -189,13 +132,15 @@ def _tables(text: str) -> list[tuple[int, int]]:
     """`(columns, rows)` of every table."""
     lines = [_cells(line) for line in _outside_fences(text).splitlines()]
     found = []
-    for position in range(1, len(lines)):
+    position = 1
+    while position < len(lines):
         header, dashes = lines[position - 1], lines[position]
-        if header and dashes and len(header) == len(dashes) and all(map(_DELIMITER.match, dashes)):
-            rows = 0
-            while position + rows + 1 < len(lines) and len(lines[position + rows + 1]) == len(header):
-                rows += 1
-            found.append((len(header), rows))
+        position += 1
+        if header and len(header) == len(dashes) and all(map(_DELIMITER.match, dashes)):
+            first = position
+            while position < len(lines) and len(lines[position]) == len(header):
+                position += 1
+            found.append((len(header), position - first))
     return found
 
 

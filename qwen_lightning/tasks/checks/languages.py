@@ -27,11 +27,15 @@ SCRIPTS: dict[str, tuple[str, ...]] = {
     "Devanagari": ("hi", "mr", "ne"),
     "Arabic": ("ar", "fa", "ur"),
     "Cyrillic": ("ru", "uk", "bg", "mk"),
-    "Latin": tuple("af ca cs cy da de en es et fi fr hr hu id it lt lv nl no pl pt ro sk sl so sq sv sw tl tr vi".split()),
+    "Latin": tuple(
+        "af ca cs cy da de en es et fi fr hr hu id it lt lv nl no pl pt ro sk sl so sq sv sw tl tr vi".split()  # noqa: SIM905
+    ),
 }
 LANGUAGES = frozenset({"zh", "ja"} | {language for languages in SCRIPTS.values() for language in languages})
 # A word of a spaced script weighs as much as a character of one without spaces.
-_WORD = regex.compile(r"[\p{Han}]|\p{Hiragana}+|\p{Katakana}+|[\p{L}\p{M}--[\p{Han}\p{Hiragana}\p{Katakana}]]+", regex.V1)
+_WORD = regex.compile(
+    r"[\p{Han}]|\p{Hiragana}+|\p{Katakana}+|[\p{L}\p{M}--[\p{Han}\p{Hiragana}\p{Katakana}]]+", regex.V1
+)
 _OF_SCRIPT = {name: regex.compile(rf"\p{{{name}}}") for name in ("Han", "Hiragana", "Katakana", *SCRIPTS)}
 _ENOUGH_LETTERS = 20  # below this many, languages of one script cannot be told apart with any certainty
 _LIKELY = 0.2

@@ -18,14 +18,31 @@ _NUMBER = re.compile(
     re.IGNORECASE,
 )
 _LONGEST = 60  # digits; longer runs are noise
-_DIGITS = {"零": 0, "〇": 0, "一": 1, "二": 2, "两": 2, "兩": 2, "三": 3, "四": 4, "五": 5, "六": 6, "七": 7, "八": 8, "九": 9}
+_DIGITS = {
+    "零": 0,
+    "〇": 0,
+    "一": 1,
+    "二": 2,
+    "两": 2,
+    "兩": 2,
+    "三": 3,
+    "四": 4,
+    "五": 5,
+    "六": 6,
+    "七": 7,
+    "八": 8,
+    "九": 9,
+}
 _UNITS = {"十": 10, "百": 100, "千": 1000}
 _MYRIADS = {"万": 10**4, "萬": 10**4, "亿": 10**8, "億": 10**8}
 _CHINESE = re.compile(f"[{''.join([*_DIGITS, *_UNITS, *_MYRIADS])}]+")
-_WORDS = {word: value for value, word in enumerate(
-    """zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen
-    eighteen nineteen""".split()
-)} | {word: 10 * value for value, word in enumerate("twenty thirty forty fifty sixty seventy eighty ninety".split(), start=2)}  # fmt: skip
+_ONES = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
+    "eighteen nineteen"
+)
+_TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
+_WORDS = {word: value for value, word in enumerate(_ONES.split())}
+_WORDS |= {word: 10 * value for value, word in enumerate(_TENS.split(), start=2)}
 _WORD_SCALES = {"hundred": 100, "thousand": 1000, "million": 10**6}
 _ENGLISH = re.compile(rf"\b(?:(?:{'|'.join([*_WORDS, *_WORD_SCALES])})\b(?:[ -](?:and )?)?)+", re.IGNORECASE)
 
@@ -47,7 +64,9 @@ def numbers(text: str) -> list[set[Fraction]]:
 
 def as_number(text: str) -> Fraction | None:
     """The value of a text that is a number and nothing else but signs, units of money or a percent sign."""
-    plain = _plain(text).strip().strip("$€£¥₹ ").rstrip(".。").replace(",", "").removesuffix("%").strip()
+    plain = (
+        _plain(text).strip().removeprefix("US").strip("$€£¥₹ ").rstrip(".。").replace(",", "").removesuffix("%").strip()
+    )
     if re.fullmatch(r"[+-]?\s?[$€£¥₹]?(\d{1,60}(\.\d{1,60})?|\.\d{1,60})", plain):
         return Fraction(re.sub(r"[\s$€£¥₹]", "", plain))
     if fraction := re.fullmatch(r"([+-]?\d{1,30})\s*/\s*(\d{1,30})", plain):
@@ -74,7 +93,9 @@ def _read(text: str, match: re.Match[str]) -> set[Fraction]:
         values = {value * Fraction(10) ** int(match["exponent"]) for value in values}
     if match["under"] and int(match["under"]):
         values = {value / int(match["under"]) for value in values}
-        if (whole := re.search(r"(?<![\d.,])(\d{1,9}) $", text[max(0, match.start() - 12) : match.start()])) is not None:
+        if (
+            whole := re.search(r"(?<![\d.,])(\d{1,9}) $", text[max(0, match.start() - 12) : match.start()])
+        ) is not None:
             values |= {int(whole[1]) + value for value in values}
     if match["percent"]:
         values |= {value / 100 for value in values}

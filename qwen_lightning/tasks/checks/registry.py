@@ -4,22 +4,36 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from difflib import get_close_matches
 from typing import Any
 
 from pydantic import ValidationError
 
 from qwen_lightning.errors import ConfigError, DataError
 from qwen_lightning.records import GeneralRecord
-from qwen_lightning.tasks.checks import answers, case, degeneration, formats, keywords, language, length, structure
+from qwen_lightning.tasks.checks import (
+    answers,
+    case,
+    degeneration,
+    formats,
+    keywords,
+    language,
+    length,
+    prose,
+    structure,
+)
 from qwen_lightning.tasks.checks.base import Check
 
-_ROOMS = (answers, keywords, length, structure, formats, case, language, degeneration)
+_ROOMS = (answers, keywords, length, structure, formats, prose, case, language, degeneration)
 BUILTIN: tuple[type[Check], ...] = tuple(
     found
     for room in _ROOMS
     for found in vars(room).values()
-    if inspect.isclass(found) and issubclass(found, Check) and found.__module__ == room.__name__ and hasattr(found, "type")
+    if inspect.isclass(found)
+    and issubclass(found, Check)
+    and found.__module__ == room.__name__
+    and hasattr(found, "type")
 )
 RESERVED = "all"
 
@@ -39,14 +53,16 @@ class CheckRegistry(Mapping[str, type[Check]]):
         for check in custom:
             name = getattr(check, "type", None)
             if not isinstance(name, str) or not name or name == RESERVED or "#" in name:
-                raise ConfigError(f"check {check.__name__} needs a class attribute `type`: a name other than 'all', without '#'")
+                raise ConfigError(
+                    f"check {check.__name__} needs a class attribute `type`: a name other than 'all', without '#'"
+                )
             self._types[name] = check
         self._built: dict[str, Check] = {}
 
     def __getitem__(self, name: str) -> type[Check]:
         return self._types[name]
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[str]:
         return iter(self._types)
 
     def __len__(self) -> int:
@@ -63,7 +79,9 @@ class CheckRegistry(Mapping[str, type[Check]]):
             return self._built[key]
         name, arguments = entry["type"], {field: value for field, value in entry.items() if field != "type"}
         if name not in self._types:
-            raise DataError(f"unknown check type {name!r}; use one of {', '.join(sorted(self._types))}")
+            near = get_close_matches(name, self._types, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else "README lists the types"
+            raise DataError(f"unknown check type {name!r}; {hint}")
         try:
             check = self._types[name].model_validate(arguments)
         except ValidationError as error:

@@ -15,15 +15,17 @@ _END = re.compile(r"""[.?!](?=[)";}\]*:@'({\[]|\s+\S)|[。！？](?![。！？)"
 _CLOSING = re.compile(r"""["')\]}]+(?:\s+|$)""")
 _OPENING = "\"'([{*_“‘«"
 _ABBREVIATIONS = frozenset(
-    """adm al apr ariz assn ave bldg bros calif capt cf co col colo conn corp cos ct cmdr dec dept dr eq esp est etc feb fig fla
-    fri ft ga gen gov hon inc jan jr kan ky lt ltd maj mass messrs mich minn misc mme mon mr mrs ms mt nev no nov oct okla ore pa ph.d
-    pp prof rep reps rev sat sec sen sep sept sgt sr st sun tenn thu thurs tue tues univ va viz vol vs vt wash wed wis yr""".split()
-) - {"al", "etc", "mass", "misc", "no", "fig", "sun", "sat", "mon", "est"}  # words that end sentences as often as not
+    """
+    adm apr ariz assn ave bldg bros calif capt cf co col colo conn corp cos ct cmdr dec dept dr eq esp feb fla fri ft ga
+    gen gov hon inc jan jr kan ky lt ltd maj messrs mich minn mme mr mrs ms mt nev nov oct okla ore pa ph.d pp prof rep
+    reps rev sec sen sep sept sgt sr st tenn thu thurs tue tues univ va viz vol vs vt wash wed wis yr
+    """.split()  # noqa: SIM905
+)
 _STARTERS = frozenset(
-    """according after all although among and as at before both but by despite each even for from he her here his how however i if in
-    indeed instead it its many meanwhile moreover most my nevertheless no nonetheless nor now of on once one or our she similarly since
-    so some that the their then there therefore these they this those though thus to under until we what when where while who why with
-    yet you your""".split()
+    """according after all although among and as at before both but by despite each even for from he her here his how
+    however i if in indeed instead it its many meanwhile moreover most my nevertheless no nonetheless nor now of on once
+    one or our she similarly since so some that the their then there therefore these they this those though thus to
+    under until we what when where while who why with yet you your""".split()  # noqa: SIM905
 )
 
 
@@ -67,7 +69,11 @@ def _ends_sentence(text: str, match: re.Match[str]) -> bool:
         return capital  # an ellipsis
     word = token.lstrip(_OPENING).lower()
     starter = capital and re.split(r"\W", after, maxsplit=1)[0].lower() in _STARTERS
-    if word in _ABBREVIATIONS or word.rsplit("-", 1)[-1] in _ABBREVIATIONS or re.fullmatch(r"[^\W\d_](\.[^\W\d_])+", word):
+    if (
+        word in _ABBREVIATIONS
+        or word.rsplit("-", 1)[-1] in _ABBREVIATIONS
+        or re.fullmatch(r"[^\W\d_](\.[^\W\d_])+", word)
+    ):
         return starter
     if len(word) == 1 and word.isalpha() and token.lstrip(_OPENING).isupper():
         return starter and word != "i"

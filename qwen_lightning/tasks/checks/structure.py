@@ -29,7 +29,9 @@ class NumberPlaceholders(Check):
     num_placeholders: int = Field(ge=0)
 
     def measure(self, answer: str, record: GeneralRecord) -> CheckResult:
-        return counted(len(re.findall(r"\[.*?\]", answer)), "at least", self.num_placeholders, "placeholders in []")
+        # The optional end keeps an unclosed bracket from being looked at again and again.
+        count = re.findall(r"\[[^\]\n]*(\]?)", answer).count("]")
+        return counted(count, "at least", self.num_placeholders, "placeholders in []")
 
 
 class Postscript(Check):
@@ -64,9 +66,10 @@ class NumberBulletLists(Check):
     num_bullets: int = Field(ge=0)
 
     def measure(self, answer: str, record: GeneralRecord) -> CheckResult:
-        stars = re.findall(r"^\s*\*[^\*].*$", answer, re.MULTILINE)
-        dashes = re.findall(r"^\s*-.*$", answer, re.MULTILINE)
-        return counted(len(stars) + len(dashes), "exactly", self.num_bullets, "bullet points")
+        # Each pattern also takes white space without a bullet, so that blank lines are read once.
+        stars = re.findall(r"^\s*+((?:\*[^\*].*$)?)", answer, re.MULTILINE)
+        dashes = re.findall(r"^\s*+((?:-.*$)?)", answer, re.MULTILINE)
+        return counted(sum(map(bool, stars + dashes)), "exactly", self.num_bullets, "bullet points")
 
 
 class NumberHighlightedSections(Check):
