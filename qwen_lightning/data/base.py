@@ -13,6 +13,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
 from qwen_lightning.data.batches import EvalBatch, EvalLoader, GRPOBatch
 from qwen_lightning.data.encoding import Encoded, TooLong, describe_too_long, sequence_limits
+from qwen_lightning.data.loader import ResumableLoader
 from qwen_lightning.data.overlap import refuse_overlap
 from qwen_lightning.data.sources import Paths, files_in, read_records, require_general, require_tasks, sha256_of
 from qwen_lightning.errors import ConfigError
@@ -61,6 +62,8 @@ class RecordDataModule(LightningDataModule):
         self.data_hashes: dict[str, str] = {}
         self.too_long: list[TooLong] = []
         self._buckets: dict[str, list[Located]] = {}
+        self._loader: ResumableLoader[Any, Any] | None = None
+        self._resumed_state: dict[str, Any] = {}
 
     @cached_property
     def renderer(self) -> ChatRenderer:
@@ -122,6 +125,27 @@ class RecordDataModule(LightningDataModule):
             return batch
         return super().transfer_batch_to_device(batch, device, dataloader_idx)
 
+    def train_dataloader(self) -> ResumableLoader[Any, Any]:
+        """Batches to train on, from where a resumed checkpoint left off; call `setup` first."""
+        self._loader = self._training_loader()
+        if self._resumed_state:
+            self._loader.load_state_dict(self._resumed_state)
+        return self._loader
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the training loader stands.
+
+        The trainer saves this of the loader, too, but restores it within an epoch only.
+        """
+        return self._loader.state_dict() if self._loader else {}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Keep the state for the training loader, which is not there yet."""
+        self._resumed_state = state_dict
+
+    def _training_loader(self) -> ResumableLoader[Any, Any]:
+        raise NotImplementedError
+
     def _setup_training(self) -> list[Located]:
         """Read, check and encode the training buckets; return all their records."""
         raise NotImplementedError
@@ -165,8 +189,3 @@ class RecordDataModule(LightningDataModule):
         """What the order of the batches depends on: hashes and settings, as plain values."""
         hashes = hashlib.sha256("".join(sorted(self.data_hashes.values())).encode()).hexdigest()
         return {"data": hashes, "seed": self.seed, "devices": self.world_size, **settings}
-
-    def _stop(self, length: int) -> int | None:
-        """Batches an epoch under the trainer's limit_train_batches."""
-        limit = self.trainer.limit_train_batches if self.trainer else None
-        return int(length * limit) if isinstance(limit, float) else limit

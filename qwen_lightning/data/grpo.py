@@ -78,8 +78,7 @@ class GRPODataModule(RecordDataModule):
         self.max_completion_length = max_completion_length
         self.encoded, self.encoded_general = Encoded(), Encoded()
 
-    def train_dataloader(self) -> ResumableLoader[PromptStep, GRPOBatch]:
-        """Steps of task and general prompts; call `setup` first."""
+    def _training_loader(self) -> ResumableLoader[PromptStep, GRPOBatch]:
         if not len(self.encoded):
             raise RuntimeError("train_dataloader needs setup('fit') first")
         schedule = PromptSchedule(
@@ -100,9 +99,7 @@ class GRPODataModule(RecordDataModule):
             general=schedule.general,
         )
         source = GRPOBatchSource(self.encoded, self.encoded_general)
-        return ResumableLoader(
-            schedule, schedule.steps, source, fingerprint, self._stop(schedule.steps), self.num_workers
-        )
+        return ResumableLoader(schedule, schedule.steps, source, fingerprint, self.num_workers)
 
     def _setup_training(self) -> list[Located]:
         prompts = self._read("prompts", self.prompts)

@@ -25,19 +25,21 @@ class BatchSource(Protocol[Item_contra, Batch_co]):
 
 
 class ResumableLoader(Generic[Item, Batch]):
-    """Yields the planned batches of one epoch after another.
+    """A stream of batches, epoch after epoch, that is read `length` at a time.
 
-    The order is a function of the epoch's number alone, so epoch and position are the whole state; it is the same on
-    all ranks, which is why the checkpoint of rank 0 serves them all. Each `iter` begins a new epoch, except the one
-    that follows `load_state_dict`.
+    The order is a function of the epoch's number alone, so the number of batches handed out is the whole state; it is
+    the same on all ranks, which is why the checkpoint of rank 0 serves them all. Each `iter` goes on where the last
+    one was left: wherever a trainer draws the line between its epochs, no batch is skipped or comes twice.
 
     Args:
         plan: Epoch number to this rank's batches; as many in every epoch and on every rank.
         length: Batches an epoch.
         source: Builds the batches.
         fingerprint: Settings and hashes that the plan depends on; a state with others is refused.
-        stop: Batches after which the trainer ends an epoch, where that is sooner than `length`.
         num_workers: Processes that build batches ahead; 0 builds them in this one.
+
+    Attributes:
+        position: Batches handed out so far, over all epochs.
     """
 
     def __init__(
@@ -46,46 +48,44 @@ class ResumableLoader(Generic[Item, Batch]):
         length: int,
         source: BatchSource[Item, Batch],
         fingerprint: dict[str, Any],
-        stop: int | None = None,
         num_workers: int = 0,
     ) -> None:
         self.plan, self.length, self.source, self.fingerprint = plan, length, source, fingerprint
-        self.stop = length if stop is None else max(1, min(stop, length))
         self.num_workers = num_workers
-        self.epoch = 0
         self.position = 0
-        self._resumed = False
 
     def __len__(self) -> int:
         return self.length
 
     def __iter__(self) -> Iterator[Batch]:
-        if self.position >= self.stop or (self.position and not self._resumed):
-            self.epoch, self.position = self.epoch + 1, 0
-        self._resumed = False
-        return self._batches(self.epoch, self.position)
-
-    def _batches(self, epoch: int, start: int) -> Iterator[Batch]:
-        items = self.plan(epoch)
-        if len(items) != self.length:
-            raise RuntimeError(f"the plan of epoch {epoch} has {len(items)} batches, not {self.length}")
+        start = self.position
+        epoch, offset = divmod(start, self.length)
+        items = [*self._items(epoch)[offset:]]
+        if offset:
+            items += self._items(epoch + 1)[:offset]
         # A generator of its own: the loader must not advance the global one, which the training step draws from.
         batches: DataLoader[Any] = DataLoader(
             self.source,  # type: ignore[arg-type]
             batch_size=None,
-            sampler=items[start:],
+            sampler=items,
             num_workers=self.num_workers,
             collate_fn=_as_it_is,
             generator=torch.Generator(),
         )
-        for offset, batch in enumerate(batches, start=1):
+        for position, batch in enumerate(batches, start + 1):
             # Counted when it is handed out, whatever the workers have built ahead.
-            self.epoch, self.position = epoch, start + offset
+            self.position = position
             yield batch
 
+    def _items(self, epoch: int) -> Sequence[Item]:
+        items = self.plan(epoch)
+        if len(items) != self.length:
+            raise RuntimeError(f"the plan of epoch {epoch} has {len(items)} batches, not {self.length}")
+        return items
+
     def state_dict(self) -> dict[str, Any]:
-        """Epoch, batches of it handed out, and the fingerprint."""
-        return {"epoch": self.epoch, "position": self.position, "fingerprint": dict(self.fingerprint)}
+        """Batches handed out, and the fingerprint."""
+        return {"position": self.position, "fingerprint": dict(self.fingerprint)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where a state was taken.
@@ -104,7 +104,7 @@ class ResumableLoader(Generic[Item, Batch]):
                 f"the checkpoint cannot be resumed with other data settings ({'; '.join(changed)}); "
                 "restore them, or start a new run from the adapter"
             )
-        self.epoch, self.position, self._resumed = state["epoch"], state["position"], True
+        self.position = state["position"]
 
 
 def _as_it_is(batch: Any) -> Any:

@@ -82,8 +82,7 @@ class SFTDataModule(RecordDataModule):
         self.encoded = Encoded()
         self.mixture: Mixture | None = None
 
-    def train_dataloader(self) -> ResumableLoader[list[int], SFTBatch]:
-        """Batches by task ratio and length; call `setup` first."""
+    def _training_loader(self) -> ResumableLoader[list[int], SFTBatch]:
         if self.mixture is None:
             raise RuntimeError("train_dataloader needs setup('fit') first")
         mixture, lengths = self.mixture, self.encoded.lengths
@@ -103,7 +102,7 @@ class SFTDataModule(RecordDataModule):
             bucket_window=self.bucket_window,
         )
         source = SFTBatchSource(self.encoded, self.renderer.pad_id)
-        return ResumableLoader(plan, length, source, fingerprint, self._stop(length), self.num_workers)
+        return ResumableLoader(plan, length, source, fingerprint, self.num_workers)
 
     def _setup_training(self) -> list[Located]:
         task, general = self._read("task_sft", self.task_sft), self._read("general_sft", self.general_sft)
