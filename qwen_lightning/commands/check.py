@@ -7,12 +7,11 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from statistics import median
 
 from qwen_lightning.commands.tables import render_table
 from qwen_lightning.commands.workbench import add_workbench_arguments, load_workbench
-from qwen_lightning.errors import ConfigError, DataError
+from qwen_lightning.errors import DataError
 from qwen_lightning.records import GeneralRecord, Located
 from qwen_lightning.tasks.base import VerifiedTask
 from qwen_lightning.tasks.checks.registry import RESERVED
@@ -155,8 +154,6 @@ def _lengths(registry: TaskRegistry, records: Sequence[Located], tokenizer: str 
     # transformers loads torch: only here.
     from qwen_lightning.models.chat import ChatRenderer
 
-    if not Path(tokenizer).is_dir():
-        raise ConfigError(f"--tokenizer {tokenizer}: no such folder")
     renderer = ChatRenderer.from_pretrained(tokenizer)
     for item, example in zip(records, renderer.examples(prompts, targets), strict=True):
         yield len(example.prompt_ids) + (len(example.completion_ids) if item.record.gold is not None else 0)

@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 from qwen_lightning.records import GeneralRecord
 from qwen_lightning.tasks.checks.base import Check, CheckResult, passed
 from qwen_lightning.tasks.checks.numbers import as_number, numbers
-from qwen_lightning.tasks.checks.segmentation import UNSPACED, tokens
+from qwen_lightning.tasks.checks.segmentation import UNSPACED, sentences, tokens
 
 Scalar = Annotated[str, Field(min_length=1)] | int | float
 _ARTICLES = frozenset({"a", "an", "the"})
@@ -24,20 +24,22 @@ _BOXED = re.compile(r"\\boxed\s*\{((?:[^{}]|\{[^{}]*\})*)\}")
 _HASHES = re.compile(r"^####[ \t]*(?=[-+$€£¥₹]?\s?\d)(.+)$", re.MULTILINE)
 _LABEL = re.compile(
     r"(?:\banswer|\brespuesta(?: final)?|\bréponse(?: finale)?|\bantwort|\bresposta|\brisposta|\bjibu|\bcevap|\bответ"
-    r"|答案|答え|回答|답|คำตอบ|উত্তর|సమాధానం)"
+    r"|答案|答え|回答|答|답|คำตอบ|উত্তর|సమాధానం)"
     r"\**[ \t]*(?:\bis\b|\bes\b|\best\b|\bist\b|\bé\b|\bè\b|是|为|為|は|:|：)"
-    r"[ \t]*(?::|：)?\**[ \t]*\n?[ \t]*([^\n]+)",
+    r"[ \t]*(?::|：)?\**[ \t]*\n?[ \t]*(?=[^\s])",
     re.IGNORECASE,
 )
+_STARTS_WITH_NUMBER = re.compile(r"[\s*$€£¥₹+\-−(\\]*\d")
 
 
 class Answer(Check):
     r"""The final answer is one of those accepted, or `gold`: numbers by value, text by normalised match.
 
     The final answer is what stands in `\boxed{}`, after `####` or after "answer:" in several languages, else the
-    whole text. A number is its last number, thousands separators and units left out, within `tolerance` of the
-    accepted one. A text must hold the accepted one as whole words, whatever its case, punctuation and articles, or
-    equal it where `whole`. A single letter is a choice: `B`, `(B)`, `B. Paris`.
+    whole text. Of a marked answer the number that it starts with counts, else the last of its first sentence; of a
+    whole text the last. Thousands separators and units are left out; it may differ by `tolerance`. A text must hold the
+    accepted one as whole words, whatever its case, punctuation and articles, or equal it where `whole`. A single
+    letter is a choice: `B`, `(B)`, `B. Paris`.
     """
 
     type = "answer"
@@ -56,15 +58,15 @@ class Answer(Check):
 
     def measure(self, answer: str, record: GeneralRecord) -> CheckResult:
         golds = accepted(self.answer, record)
-        final = final_part(answer)
+        final = final_part(answer)[0]
         holds = any(self._holds(gold, final, answer) for gold in golds)
         return passed(holds, f"{_short(final)} is not {' or '.join(golds)}")
 
     def _holds(self, gold: str, final: str, answer: str) -> bool:
         value = as_number(gold)
         if value is not None:
-            found = numbers(final) or numbers(answer)
-            return bool(found) and any(abs(reading - value) <= Fraction(str(self.tolerance)) for reading in found[-1])
+            readings = final_number(answer)
+            return any(abs(reading - value) <= Fraction(str(self.tolerance)) for reading in readings)
         if re.fullmatch(r"[A-Z]", gold):
             return chosen_letter(final) == gold
         wanted, said = normalised(gold), normalised(final)
@@ -149,12 +151,25 @@ def accepted(answer: Scalar | list[Scalar] | None, record: GeneralRecord) -> lis
     return [str(each) for each in (found if isinstance(found, list) else [found])]
 
 
-def final_part(text: str) -> str:
-    """The part of an answer that it marks as final; the whole where it marks none."""
-    for pattern in (_BOXED, _HASHES, _LABEL):
+def final_part(text: str) -> tuple[str, bool]:
+    """The part of an answer that it marks as final and True; the whole and False where it marks none."""
+    for pattern in (_BOXED, _HASHES):
         if found := pattern.findall(text):
-            return str(found[-1]).strip()
-    return text.strip()
+            return str(found[-1]).strip(), True
+    labels = list(_LABEL.finditer(text))
+    return (text[labels[-1].end() :].split("\n", 1)[0].strip(), True) if labels else (text.strip(), False)
+
+
+def final_number(text: str) -> set[Fraction]:
+    """The readings of the number that an answer ends in or marks as final; empty where it has none."""
+    part, marked = final_part(text)
+    if marked:
+        first = (sentences(part) or [""])[0]
+        found = numbers(first.rpartition("=")[2]) or numbers(first) or numbers(part)
+        if found:
+            return found[0] if _STARTS_WITH_NUMBER.match(first) and "=" not in first else found[-1]
+    found = numbers(text)
+    return found[-1] if found else set()
 
 
 def chosen_letter(text: str) -> str | None:

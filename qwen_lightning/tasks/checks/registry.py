@@ -110,8 +110,13 @@ class CheckRegistry(Mapping[str, type[Check]]):
 
 
 def arguments_of(check: type[Check]) -> list[str]:
-    """Names of a check's arguments; one that may be left out ends in `?`."""
-    return [(field.alias or name) + ("" if field.is_required() else "?") for name, field in check.model_fields.items()]
+    """A check's arguments: `name`, `name=default` in JSON, or `name?` where leaving it out means something else."""
+    found = []
+    for name, field in check.model_fields.items():
+        plain = isinstance(field.default, bool | int | float | str)
+        default = f"={json.dumps(field.default)}" if plain else "?"
+        found.append((field.alias or name) + ("" if field.is_required() else default))
+    return found
 
 
 def _explain(error: ValidationError) -> str:

@@ -35,7 +35,7 @@ def test_a_check_of_ones_own_joins_or_takes_a_place():
     registry = CheckRegistry([Rhymes])
     check = registry.build({"type": "rhymes", "letters": 3})
     assert check.measure("so bright\nthe night", record()).value == 1
-    assert arguments_of(Rhymes) == ["letters?"]
+    assert arguments_of(Rhymes) == ["letters=2"]
 
     class Comma(Check):
         type = "no_comma"
