@@ -1,0 +1,186 @@
+"""The ladder: up, down, overheating, patience, round trip, and no false alarm in made-up histories."""
+
+import json
+
+import numpy as np
+import pytest
+
+from qwen_lightning.errors import ConfigError
+from qwen_lightning.regression.ladder import Ladder, LadderState
+from qwen_lightning.regression.red_lines import RedLine
+from tools.simulate_brakes import LINES, as_evaluation, dropped, escalates, unchanged
+
+STEPS = ("raise_kl", "lower_lr", "rollback", "stop")
+LINE = RedLine("general/all")
+
+
+def evaluation(failed=0, solved=50):
+    return {
+        "general/all": {f"g{i}": float(i >= failed) for i in range(300)},
+        "text2sql/match": {f"s{i}": float(i < solved) for i in range(200)},
+    }
+
+
+BASE = evaluation()
+GOOD, BAD, BETWEEN = evaluation(), evaluation(40), evaluation(5)
+
+
+def run(ladder, evaluations, state=None, first=1):
+    """The kinds of action by evaluation, and the last state."""
+    state = ladder.start(BASE) if state is None else state
+    kinds = []
+    for step, current in enumerate(evaluations, start=first):
+        decision = ladder.decide(state, BASE, current, step)
+        kinds.append([action.kind for action in decision.actions])
+        state = decision.state
+    return kinds, state
+
+
+def test_a_lasting_drop_climbs_a_step_at_a_time():
+    ladder = Ladder([LINE], STEPS, kl_factor=3.0, lr_factor=0.25)
+    kinds, state = run(ladder, [BAD] * 9)
+    # The first evaluation is judged with the baseline; after each action two new evaluations are.
+    assert kinds == [["raise_kl"], [], ["lower_lr"], [], ["rollback"], [], ["stop"], [], []]
+    assert ladder.factors(state) == (3.0, 0.25)
+    assert ladder.stopped(state)
+
+
+def test_an_action_says_value_bound_and_reason():
+    ladder = Ladder([LINE])
+    decision = ladder.decide(ladder.start(BASE), BASE, BAD, 50)
+    (action,) = decision.actions
+    assert (action.kind, action.step, action.kl_factor, action.lr_factor) == ("raise_kl", 50, 2.0, 1.0)
+    assert action.value == pytest.approx(1 - 20 / 300)
+    assert action.bound == pytest.approx(0.98)
+    assert action.flipped == tuple(f"g{i}" for i in range(10))
+    assert str(action).startswith("step 50: raise kl (KL x2, learning rate x1): general/all went from 1.000 to 0.933")
+    assert json.loads(json.dumps(action.to_dict()))["reason"] == action.reason
+    assert not decision.holds
+
+
+def test_comes_down_when_all_lines_have_held_and_not_before():
+    ladder = Ladder([LINE])
+    _, state = run(ladder, [BAD, BAD, BAD])
+    assert ladder.factors(state) == (2.0, 0.5)
+    # Two evaluations fill the window, and every line must hold in two judgements.
+    kinds, state = run(ladder, [GOOD] * 3, state)
+    assert kinds == [[], [], ["restore_lr"]]
+    assert ladder.factors(state) == (2.0, 1.0)
+    kinds, state = run(ladder, [GOOD] * 4, state)
+    assert kinds == [[], ["restore_kl"], [], []]
+    assert state.applied == ()
+    assert ladder.factors(state) == (1.0, 1.0)
+
+
+def test_a_drop_beyond_the_bound_that_proves_nothing_neither_raises_nor_lowers():
+    before = {"general/all": {f"g{i}": float(i % 4 > 0) for i in range(40)}}
+    wobble = {"general/all": {f"g{i}": float(i % 4 > 0 and i > 5) for i in range(40)}}
+    ladder = Ladder([LINE])
+    state = LadderState(applied=(0,))
+    for step in range(6):
+        decision = ladder.decide(state, before, wobble, step)
+        assert not decision.actions
+        assert not decision.holds
+        state = decision.state
+    assert state.applied == (0,)
+    assert state.held == 0
+
+
+def test_a_good_evaluation_in_between_starts_the_count_anew():
+    ladder = Ladder([LINE])
+    kinds, _ = run(ladder, [GOOD, BAD, GOOD, GOOD, GOOD, GOOD])
+    assert kinds[1] == ["raise_kl"], "a collapse is seen at once, though judged with the good evaluation before it"
+    assert kinds[2:] == [[], [], ["restore_kl"], []]
+
+
+def test_overheating_goes_straight_to_the_learning_rate():
+    ladder = Ladder([LINE], STEPS, task_metric="text2sql/match")
+    decision = ladder.decide(ladder.start(BASE), BASE, evaluation(40, solved=110), 7)
+    assert [(action.kind, action.kl_factor, action.lr_factor) for action in decision.actions] == [
+        ("raise_kl", 2.0, 1.0),
+        ("lower_lr", 2.0, 0.5),
+    ]
+    assert decision.actions[1].reason.startswith("overheating, text2sql/match rose from 0.250 to 0.400 (p ")
+    # Without a significant rise of the task, one step at a time.
+    assert run(ladder, [evaluation(40, solved=52)])[0] == [["raise_kl"]]
+    # The learning rate is lowered already: the next step, alone.
+    kinds, _ = run(ladder, [evaluation(40, solved=110)] * 3)
+    assert kinds == [["raise_kl", "lower_lr"], [], ["rollback"]]
+
+
+def test_a_line_takes_only_the_steps_it_allows():
+    ladder = Ladder([RedLine("general/all", actions=("lower_lr",))], STEPS)
+    kinds, state = run(ladder, [BAD] * 5)
+    assert kinds == [["lower_lr"], [], [], [], []]
+    assert ladder.factors(state) == (1.0, 0.5)
+    assert Ladder([LINE], ("lower_lr", "stop")).decide(ladder.start(BASE), BASE, BAD, 1).actions[0].kind == "lower_lr"
+
+
+def test_the_most_significant_line_speaks():
+    lines = [LINE, RedLine("text2sql/match")]
+    decision = Ladder(lines).decide(Ladder(lines).start(BASE), BASE, evaluation(30, solved=0), 1)
+    assert decision.actions[0].metric == "text2sql/match"
+    assert [report.crossing is None for report in decision.reports] == [False, False]
+
+
+@pytest.mark.parametrize("cut", range(1, 9))
+def test_a_resume_goes_on_where_it_stopped(cut):
+    ladder = Ladder([LINE], STEPS, task_metric="text2sql/match")
+    history = [BAD, BETWEEN, BAD, GOOD, GOOD, GOOD, BAD, GOOD, BAD, BAD]
+    whole, end = run(ladder, history)
+    first, state = run(ladder, history[:cut])
+    restored = LadderState.from_state(json.loads(json.dumps(state.state_dict())))
+    assert restored == state
+    second, resumed = run(ladder, history[cut:], restored, first=cut + 1)
+    assert first + second == whole
+    assert resumed == end
+    assert sum(map(len, whole)) >= 3
+
+
+def test_no_lines_do_nothing():
+    ladder = Ladder([])
+    assert run(ladder, [BAD, BAD])[0] == [[], []]
+    assert ladder.decide(ladder.start(BASE), BASE, BAD, 1).holds
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"steps": ()}, "steps"),
+        ({"steps": ("stop", "raise_kl")}, "stop last"),
+        ({"kl_factor": 1.0}, "kl_factor"),
+        ({"lr_factor": 1.5}, "lr_factor"),
+        ({"lines": [LINE, LINE]}, "more than one red line for general/all"),
+        ({"lines": [RedLine("general/all", actions=("rollback",))]}, "allows none of the ladder's steps"),
+    ],
+)
+def test_settings_that_cannot_be_meant_are_refused(settings, says):
+    with pytest.raises(ConfigError, match=says):
+        Ladder(**{"lines": [LINE], **settings})
+
+
+def test_a_metric_that_no_record_gives_is_named_at_the_start():
+    with pytest.raises(ConfigError, match="text2cypher/match"):
+        Ladder([LINE], task_metric="text2cypher/match").start(BASE)
+
+
+def test_made_up_histories():
+    """Few false alarms and much power, on a sample that a fault in the rule would not pass by luck."""
+    rng = np.random.default_rng(5)
+    ladder = Ladder([RedLine(f"general/{line}") for line in range(LINES)])
+    alarms = sum(escalates(ladder, unchanged(rng, 300, 0.2, 0.5), 20) for _ in range(40))
+    seen = sum(escalates(ladder, dropped(rng, 300, 0.06, 0.5, 0.05), 2, "general/0") for _ in range(60))
+    assert alarms <= 6
+    assert seen >= 45
+
+
+def test_the_simulation_flips_what_it_says():
+    rng = np.random.default_rng(6)
+    history = dropped(rng, 40_000, 0.2, 0.5, 0.1)
+    base, *later = (next(history) for _ in range(4))
+    for outcomes in later:
+        change = outcomes[0].astype(int) - base[0]
+        assert change.mean() == pytest.approx(-0.1, abs=0.01)
+        assert (change != 0).mean() == pytest.approx(0.2, abs=0.01)
+        assert (outcomes[1] != base[1]).mean() == pytest.approx(0.2, abs=0.01)
+    assert set(as_evaluation(base)) == {f"general/{line}" for line in range(LINES)}
