@@ -75,11 +75,11 @@ class StepTotals:
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
     """A mean as its sum and count (2,), over the entries of `values` where `mask` holds; same shapes."""
-    kept = values.detach()[mask]
-    return torch.stack([kept.sum(), torch.as_tensor(kept.numel(), dtype=kept.dtype, device=kept.device)])
+    kept = values.detach().where(mask, 0.0)  # indexing by the mask would wait for the device
+    return torch.stack([kept.sum(), mask.sum().to(kept.dtype)])
 
 
 def masked_max(values: Tensor, mask: Tensor) -> Tensor:
     """The largest of `values` where `mask` holds, minus infinity where nothing does; shape ()."""
-    kept = values.detach()[mask]
-    return kept.max() if kept.numel() else torch.full((), -torch.inf, dtype=values.dtype, device=values.device)
+    kept = values.detach().where(mask, -torch.inf)
+    return kept.max() if kept.numel() else kept.new_full((), -torch.inf)

@@ -64,13 +64,15 @@ class RewardTable:
         """The reward of one verdict.
 
         Returns:
-            None where the task has no weights, or where an engine gap dropped a check that has a weight: such a
-            completion has advantage 0 and is in no group statistic.
+            None where the task has no weights, where no weighted check was made, or where an engine gap dropped one: such
+            a completion has advantage 0 and is in no group statistic.
         """
         weights = {name: weight for name, weight in self.weights_of(record).items() if weight}
         if not weights or not verdict.gaps.isdisjoint(weights):
             return None
         made = [(weight, verdict.checks[name]) for name, weight in weights.items() if name in verdict.checks]
+        if not made:
+            return None
         return math.fsum(weight * value if weight > 0 else -weight * (value - 1.0) for weight, value in made)
 
     def check(self, tasks: Mapping[str, Task[Any]]) -> None:

@@ -97,6 +97,7 @@ TASKS: dict[str, Task] = {
         (CALL, {"json": 1, "schema": 1, "required": 1, "types": 0, "match": 0, "no_extra_text": 0}, 2),
         (SLOT, {"json": 1, "schema": 1, "f1": 0.25, "grounded": 0.0}, 1.5),
         (REWRITE, {"exact": 0, "overlap": 0.5}, 0.5),
+        (REWRITE.model_copy(update={"gold": None}), {}, None),
         (GENERAL, {"all": 1}, None),
     ],
 )
