@@ -64,7 +64,7 @@ class RewardTable:
         """The reward of one verdict.
 
         Returns:
-            None where the task has no weights, where no weighted check was made, or where an engine gap dropped one: such
+            None where the task has no weights, no weighted check was made, or an engine gap dropped one: such
             a completion has advantage 0 and is in no group statistic.
         """
         weights = {name: weight for name, weight in self.weights_of(record).items() if weight}
