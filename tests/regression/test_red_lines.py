@@ -115,7 +115,7 @@ def test_reads_from_yaml_through_jsonargparse(tmp_path):
         "- {metric: general/all, max_drop: 0.03}\n"
         "- {metric: general/nll, higher_is_better: false, actions: [lower_lr, stop]}\n"
     )
-    lines = parser.instantiate_classes(parser.parse_args(["--config", str(file)])).lines
+    lines = parser.instantiate(parser.parse_args(["--config", str(file)])).lines
     assert lines == [
         RedLine("general/all", max_drop=0.03),
         RedLine("general/nll", higher_is_better=False, actions=("lower_lr", "stop")),

@@ -128,10 +128,10 @@ def test_reads_from_yaml_through_jsonargparse(tmp_path):
     parser.add_class_arguments(RewardTable, "rewards")
     file = tmp_path / "config.yaml"
     file.write_text("rewards: {weights: {text2sql: {strong: {match: 3}}, function_call: {match: 4}}}\n")
-    table = parser.instantiate_classes(parser.parse_args(["--config", str(file)])).rewards
+    table = parser.instantiate(parser.parse_args(["--config", str(file)])).rewards
     assert table.weights["text2sql"]["strong"]["match"] == 3
     assert table.weights["function_call"]["strong"]["match"] == 4
-    assert parser.instantiate_classes(parser.parse_args([])).rewards.weights == RewardTable().weights
+    assert parser.instantiate(parser.parse_args([])).rewards.weights == RewardTable().weights
 
 
 def test_a_task_of_ones_own_has_weights_by_gold():
