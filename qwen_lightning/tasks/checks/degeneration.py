@@ -31,7 +31,7 @@ class NoRepetition(Check):
 
     type = "no_repetition"
     n: int = Field(default=4, ge=1)
-    max_repeated: float = Field(default=0.3, ge=0, le=1)
+    max_repeated: float = Field(default=0.4, ge=0, le=1)
 
     def measure(self, answer: str, record: GeneralRecord) -> CheckResult:
         if loop := _LOOP.search(answer):

@@ -21,7 +21,8 @@ class Prose(Check):
 
 # Keywords in capitals are enough; in lower case the statement needs a mark that English has not.
 _SQL = re.compile(
-    r"""\bSELECT\b[^.?!]{1,2000}?\bFROM\s+[\w"(`]
+    r"""\bSELECT\b(?:[^.?!]|[.!](?=\S)){1,2000}?\bFROM\s+[\w"(`]
+    |\A\s*SELECT\s+['"(\d]
     |\bINSERT\s+INTO\s+\S+
     |\bUPDATE\s+\S+\s+SET\s+\S+\s*=
     |\bDELETE\s+FROM\s+\S+
@@ -29,10 +30,12 @@ _SQL = re.compile(
     re.VERBOSE,
 )
 _SQL_LOWER = re.compile(
-    r"""\bselect\s+(?:distinct\s+)?(?:\*|[\w."]+\s*\(|[\w."]+\s*,)[^?!;]{0,2000}?\bfrom\s+[\w"(]
-    |\bselect\s[^.?!;]{1,2000}?\bfrom\s+[\w".]+(?:\s+(?:as\s+)?\w+)?\s*
-        (?:;|\bwhere\s+[\w."(]+\s*(?:[=<>]|in\s*\(|like\s*'|is\s+(?:not\s+)?null)
-        |\bgroup\s+by\s+[\w.]+\s*(?:;|$|\border\s+by|\bhaving)|\blimit\s+\d)
+    r"""\bselect\s+(?:distinct\s+)?(?:\*|[\w."]+\s*\(|[\w."]+\s*,|\w+\.\w)[^?!;]{0,2000}?\bfrom\s+[\w"(]
+    |\bselect\s[^.?!;]{1,2000}?\bfrom\s+[\w"]+(?:\.[\w"]+)?(?:\s+(?:as\s+)?\w+)?\s*
+        (?:;|\bwhere\s+(?:not\s+)?(?:exists\s*\(|[\w."(]+\s*(?:[=<>]|(?:not\s+)?in\s*\(|(?:not\s+)?i?like\s*'|is\s+(?:not\s+)?null|between\s+\S+\s+and\b))
+        |\bjoin\s+\w+(?:\s+as)?(?:\s+\w+)?\s+on\s+\w|\b(?:union|except|intersect)\s+(?:all\s+)?select\b
+        |\b(?:group|order)\s+by\s+[\w.]+\s*(?:;|\Z|\border\s+by|\bhaving|\blimit|\basc\b|\bdesc\b|\bnulls\b)|\blimit\s+\d)
+    |\A\s*select\s[\w\s,."]{1,2000}?\sfrom\s+\w+\s*;?\s*\Z
     |\binsert\s+into\s+\w+\s*(?:\([\w,\s]+\)\s*)?values\s*\(
     |\bupdate\s+\w+\s+set\s+\w+\s*=
     |\bdelete\s+from\s+\w+\s*(?:;|where\s+\w+\s*[=<>])
