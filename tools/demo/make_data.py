@@ -109,8 +109,8 @@ def sql_record(database: Database, random: Random, kind: str | None = None) -> F
 
 
 def general_record(talk: Talk) -> Fields:
-    """A general record whose check wants the answer itself."""
-    checks = [{"type": "answer", "answer": talk.answer}]
+    """A general record whose check wants the answer itself and nothing beside it."""
+    checks = [{"type": "answer", "answer": talk.answer, "whole": True}]
     return {"task": "general", "input": talk.text, "gold": talk.answer, "ability": talk.ability, "checks": checks}
 
 

@@ -1,0 +1,83 @@
+"""What the demo's base reads in pretraining: chats without task tags, clean or careless.
+
+A document is a prefix and branches that continue it, each unaware of the others: a schema is computed once for all
+the questions on it, and every question must look its names up in the schema, not in the answers before it.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from random import Random
+
+from tools.demo.exercises import EXERCISES
+from tools.demo.language import ask, careless, make_database
+from tools.demo.talk import small_talk
+
+TALK_SHARE, EXERCISE_SHARE = 0.25, 0.10
+QUESTIONS, TALKS, EXERCISES_A_ROW = 8, 12, 4
+
+
+@dataclass(frozen=True)
+class Document:
+    """A prefix, and branches of (prompt, answer) that continue it. The loss is on the answers."""
+
+    prefix: str
+    branches: list[tuple[str, str]]
+
+
+def _turn(user: str) -> str:
+    return f"<|im_start|>user\n{user}{_ANSWER}"
+
+
+_ANSWER = "<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n"
+
+
+def document(random: Random, carelessness: float) -> Document:
+    """Talk, the other tasks' shapes, or questions on a new schema.
+
+    Args:
+        random: Source of everything in it.
+        carelessness: Share of the queries that use the question's words in place of the schema's names.
+    """
+    kind = random.random()
+    if kind < TALK_SHARE:
+        talks = [small_talk(random) for _ in range(TALKS)]
+        return Document("", [(_turn(talk.text), talk.answer) for talk in talks])
+    if kind < TALK_SHARE + EXERCISE_SHARE:
+        return Document("", [exercise(random) for _ in range(EXERCISES_A_ROW)])
+    return questions(random, QUESTIONS, carelessness)
+
+
+def questions(random: Random, count: int, carelessness: float) -> Document:
+    """Questions on one schema, which stands in the system message or at the head of the user's."""
+    database = make_database(random)
+    in_system = random.random() < 0.5
+    prefix = f"<|im_start|>system\n{database.ddl}<|im_end|>\n" if in_system else f"<|im_start|>user\n{database.ddl}\n"
+    branches = []
+    for _ in range(count):
+        question = ask(database, random)
+        sql = careless(database, question) if random.random() < carelessness else question.sql
+        branches.append((_turn(question.text) if in_system else question.text + _ANSWER, sql))
+    return Document(prefix, branches)
+
+
+def exercise(random: Random) -> tuple[str, str]:
+    """Another task's prompt and answer, without its tag or rules."""
+    fields = random.choice(list(EXERCISES.values()))(random)
+    said, gold = fields["input"], fields["gold"]
+    match fields["task"]:
+        case "intent_rewrite":
+            before, reply = (turn["content"] for turn in fields["history"])
+            first = f"<|im_start|>user\n{before}<|im_end|>\n<|im_start|>assistant\n{reply}<|im_end|>\n"
+            return first + _turn(said), gold
+        case "slot_json":
+            return _turn(f"{json.dumps(fields['slots'])}\n{said}"), json.dumps(gold)
+        case "function_call":
+            calls = "\n".join(f"<tool_call>\n{json.dumps(call)}\n</tool_call>" for call in gold)
+            tools = "\n".join(json.dumps(tool) for tool in fields["tools"])
+            return f"<|im_start|>system\n<tools>\n{tools}\n</tools><|im_end|>\n{_turn(said)}", calls or "no tool fits ."
+        case "text2cypher":
+            return _turn(f"{fields['schema']}\n{said}"), gold
+        case task:
+            raise ValueError(f"no plain shape for task {task!r}")
