@@ -94,8 +94,9 @@ class RecordDataModule(LightningDataModule):
         self.general_regression_records = [item.record for item in general]
         self.task_regression_records = [item.record for item in tasks]
         if stage == "fit":
-            trained = self._setup_training()
-            refuse_overlap(trained, [*general, *tasks])
+            refuse_overlap(self._read_training(), [*general, *tasks])
+            self._encode_training()
+            self._loader, self._resumed_state = None, {}
         elif stage == "test":
             self._read("test", self.test)
         elif stage == "predict":
@@ -127,9 +128,11 @@ class RecordDataModule(LightningDataModule):
 
     def train_dataloader(self) -> ResumableLoader[Any, Any]:
         """Batches to train on, from where a resumed checkpoint left off; call `setup` first."""
+        # A trainer that asks again within one fit (reload_dataloaders_every_n_epochs) must not begin anew.
+        state = self._loader.state_dict() if self._loader else self._resumed_state
         self._loader = self._training_loader()
-        if self._resumed_state:
-            self._loader.load_state_dict(self._resumed_state)
+        if state:
+            self._loader.load_state_dict(state)
         return self._loader
 
     def state_dict(self) -> dict[str, Any]:
@@ -143,11 +146,16 @@ class RecordDataModule(LightningDataModule):
         """Keep the state for the training loader, which is not there yet."""
         self._resumed_state = state_dict
 
-    def _training_loader(self) -> ResumableLoader[Any, Any]:
+    def _read_training(self) -> list[Located]:
+        """Read and check the training buckets; return all their records."""
         raise NotImplementedError
 
-    def _setup_training(self) -> list[Located]:
-        """Read, check and encode the training buckets; return all their records."""
+    def _encode_training(self) -> None:
+        """Tokenise the training buckets, once."""
+        raise NotImplementedError
+
+    def _training_loader(self) -> ResumableLoader[Any, Any]:
+        """The batches of this rank, from the first."""
         raise NotImplementedError
 
     def _read(self, setting: str, paths: Paths) -> list[Located]:
@@ -185,7 +193,8 @@ class RecordDataModule(LightningDataModule):
         for entry in encoded.too_long:
             log.info("too long: %s", entry)
 
-    def _fingerprint(self, **settings: Any) -> dict[str, Any]:
-        """What the order of the batches depends on: hashes and settings, as plain values."""
-        hashes = hashlib.sha256("".join(sorted(self.data_hashes.values())).encode()).hexdigest()
-        return {"data": hashes, "seed": self.seed, "devices": self.world_size, **settings}
+    def _fingerprint(self, buckets: dict[str, Paths], **settings: Any) -> dict[str, Any]:
+        """What the order of the batches depends on: hashes of the training data, and settings, as plain values."""
+        hashes = [self.data_hashes[str(path)] for name, paths in buckets.items() for path in files_in(paths, name)]
+        data = hashlib.sha256("".join(hashes).encode()).hexdigest()
+        return {"data": data, "seed": self.seed, "devices": self.world_size, **settings}

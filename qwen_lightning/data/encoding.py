@@ -95,7 +95,8 @@ class Encoded:
         """Tokens of prompt and completion together. Shape (records,)."""
         return self.prompts.lengths + self.completions.lengths
 
-    def _add(self, item: Located, prompt: list[int], completion: list[int], reserved: int, limit: int) -> None:
+    def add(self, item: Located, prompt: list[int], completion: list[int], reserved: int, limit: int) -> None:
+        """Add a record, or list it as too long where its tokens and the `reserved` ones exceed `limit`."""
         length = len(prompt) + len(completion) + reserved
         if length > limit:
             self.too_long.append(TooLong(item, length, limit))
@@ -118,7 +119,7 @@ def encode_examples(
         prompts = [tasks[item.record.task].prompt(item.record) for item in chunk]
         targets = [_target(item, tasks) for item in chunk]
         for item, example in zip(chunk, renderer.examples(prompts, targets), strict=True):
-            encoded._add(item, example.prompt_ids, example.completion_ids, 0, limits[item.record.task])
+            encoded.add(item, example.prompt_ids, example.completion_ids, 0, limits[item.record.task])
     return encoded
 
 
@@ -134,7 +135,7 @@ def encode_prompts(
     for chunk in _chunks(items):
         prompts = [tasks[item.record.task].prompt(item.record) for item in chunk]
         for item, ids in zip(chunk, renderer.prompts_ids(prompts), strict=True):
-            encoded._add(item, ids, [], max_completion_length, limits[item.record.task])
+            encoded.add(item, ids, [], max_completion_length, limits[item.record.task])
     return encoded
 
 

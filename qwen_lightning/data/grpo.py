@@ -7,7 +7,7 @@ from qwen_lightning.data.batches import GRPOBatch, GRPOBatchSource, PromptStep
 from qwen_lightning.data.encoding import Encoded, encode_prompts
 from qwen_lightning.data.loader import ResumableLoader
 from qwen_lightning.data.prompts import GENERAL_RANGE, PromptSchedule
-from qwen_lightning.data.sources import require_general, require_tasks
+from qwen_lightning.data.sources import Paths, require_general, require_tasks
 from qwen_lightning.errors import ConfigError, DataError
 from qwen_lightning.records import Located
 from qwen_lightning.tasks.base import VerifiedTask
@@ -92,6 +92,7 @@ class GRPODataModule(RecordDataModule):
             rank=self.rank,
         )
         fingerprint = self._fingerprint(
+            {"prompts": self.prompts, "general_prompts": self.general_prompts},
             prompts=len(self.encoded),
             general_prompts=len(self.encoded_general),
             prompts_per_step=self.prompts_per_step,
@@ -101,7 +102,7 @@ class GRPODataModule(RecordDataModule):
         source = GRPOBatchSource(self.encoded, self.encoded_general)
         return ResumableLoader(schedule, schedule.steps, source, fingerprint, self.num_workers)
 
-    def _setup_training(self) -> list[Located]:
+    def _read_training(self) -> list[Located]:
         prompts = self._read("prompts", self.prompts)
         general = self._read("general_prompts", self.general_prompts)
         for setting, items in (("prompts", prompts), ("general_prompts", general)):
@@ -110,14 +111,19 @@ class GRPODataModule(RecordDataModule):
         require_general(general, "general_prompts")
         require_tasks(prompts, "prompts", "general_prompts")
         self._require_one_verified_task(prompts)
-        if not len(self.encoded):
-            self.encoded = encode_prompts(prompts, self.tasks, self.renderer, self.limits, self.max_completion_length)
-            self._report_too_long("prompts", self.encoded)
-            self.encoded_general = encode_prompts(
-                general, self.tasks, self.renderer, self.limits, self.max_completion_length
-            )
-            self._report_too_long("general_prompts", self.encoded_general)
         return [*prompts, *general]
+
+    def _encode_training(self) -> None:
+        if len(self.encoded):
+            return
+        self.encoded = self._encode("prompts", self.prompts)
+        self.encoded_general = self._encode("general_prompts", self.general_prompts)
+
+    def _encode(self, setting: str, paths: Paths) -> Encoded:
+        items = self._read(setting, paths)
+        encoded = encode_prompts(items, self.tasks, self.renderer, self.limits, self.max_completion_length)
+        self._report_too_long(setting, encoded)
+        return encoded
 
     def _require_one_verified_task(self, prompts: list[Located]) -> None:
         """Refuse what one stage must not train on.

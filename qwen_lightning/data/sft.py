@@ -96,6 +96,7 @@ class SFTDataModule(RecordDataModule):
 
         length = batch_count(mixture.size, self.batch_size, world_size)
         fingerprint = self._fingerprint(
+            {"task_sft": self.task_sft, "general_sft": self.general_sft},
             examples=len(self.encoded),
             counts=mixture.counts,
             batch_size=self.batch_size,
@@ -104,19 +105,21 @@ class SFTDataModule(RecordDataModule):
         source = SFTBatchSource(self.encoded, self.renderer.pad_id)
         return ResumableLoader(plan, length, source, fingerprint, self.num_workers)
 
-    def _setup_training(self) -> list[Located]:
+    def _read_training(self) -> list[Located]:
         task, general = self._read("task_sft", self.task_sft), self._read("general_sft", self.general_sft)
         require_tasks(task, "task_sft", "general_sft")
         require_general(general, "general_sft")
-        items = [*task, *general]
-        if not items:
+        if not task and not general:
             raise ConfigError("task_sft and general_sft are empty; name the records to train on")
-        require_persona_alone(items)
-        if self.mixture is None:
-            self.encoded = encode_examples(items, self.tasks, self.renderer, self.limits)
-            self._report_too_long("task_sft and general_sft", self.encoded)
-            names = [record.task for record in self.encoded.records]
-            self.mixture = Mixture(names, self.ratios, self.epoch_size, self.seed)
-            for warning in self.mixture.warnings:
-                rank_zero_warn(warning)
-        return items
+        require_persona_alone([*task, *general])
+        return [*task, *general]
+
+    def _encode_training(self) -> None:
+        if self.mixture is not None:
+            return
+        self.encoded = encode_examples(self._read_training(), self.tasks, self.renderer, self.limits)
+        self._report_too_long("task_sft and general_sft", self.encoded)
+        names = [record.task for record in self.encoded.records]
+        self.mixture = Mixture(names, self.ratios, self.epoch_size, self.seed)
+        for warning in self.mixture.warnings:
+            rank_zero_warn(warning)

@@ -20,6 +20,7 @@ from qwen_lightning.data.base import RecordDataModule
 from qwen_lightning.data.loader import ResumableLoader
 from qwen_lightning.data.mixture import generator
 from qwen_lightning.errors import ConfigError
+from qwen_lightning.records import Located
 from qwen_lightning.tasks.registry import TaskRegistry
 
 LENGTH = 6
@@ -50,7 +51,10 @@ class Data(RecordDataModule):
         super().__init__(TaskRegistry(), "", **settings, eval_batch_size=1, seed=0, num_workers=0)
         self.options = options
 
-    def setup(self, stage: str) -> None:
+    def _read_training(self) -> list[Located]:
+        return []
+
+    def _encode_training(self) -> None:
         pass
 
     def _training_loader(self) -> ResumableLoader[list[int], torch.Tensor]:
@@ -147,6 +151,21 @@ def test_an_epoch_that_the_trainer_cuts_short_goes_on_in_the_next_one(tmp_path: 
         checkpoint = tmp_path / "whole" / f"step={step}.ckpt"
         rest, _ = fit(tmp_path / "rest", str(checkpoint), max_steps=10, limit_train_batches=4)
         assert rest.seen == whole.seen[step:]
+
+
+def test_a_loader_that_is_built_anew_goes_on(tmp_path: Path) -> None:
+    whole, _ = fit(tmp_path, max_steps=14, reload_dataloaders_every_n_epochs=1)
+    assert whole.seen == expected(14)
+
+
+def test_a_second_fit_begins_anew(tmp_path: Path) -> None:
+    data = Data()
+    for _ in range(2):
+        module = Watcher()
+        options = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+        trainer = pl.Trainer(accelerator="cpu", devices=1, max_steps=4, enable_model_summary=False, **options)
+        trainer.fit(module, datamodule=data)
+        assert module.seen == expected(4)
 
 
 def test_a_checkpoint_at_the_epochs_end_goes_on_with_the_next(tmp_path: Path) -> None:
