@@ -92,16 +92,23 @@ def verify_golds(registry: TaskRegistry, findings: Findings) -> None:
     verifier = Verifier(registry)
     try:
         targets = [registry[item.record.task].target(item.record) for item in known]
-        verdicts = verifier.verify([item.record for item in known], targets)
+        futures = verifier.submit([item.record for item in known], targets)
+        for item, future in zip(known, futures, strict=True):
+            try:
+                _judge_gold(registry, item, future.result(), findings)
+            except DataError as error:
+                findings.faults.append(DataError(error.message, item.file, item.line))
     finally:
         verifier.close()
-    for item, verdict in zip(known, verdicts, strict=True):
-        failed = [name for name, value in verdict.checks.items() if value < 1 and name != RESERVED]
-        if failed:
-            because = f": {verdict.detail}" if verdict.detail else ""
-            findings.faults.append(DataError(f"gold fails {', '.join(failed)}{because}", item.file, item.line))
-        elif undecided := _undecided(registry, item, verdict):
-            findings.notes.append(f"{item.file}:{item.line}: note: {undecided}")
+
+
+def _judge_gold(registry: TaskRegistry, item: Located, verdict: Verdict, findings: Findings) -> None:
+    failed = [name for name, value in verdict.checks.items() if value < 1 and name != RESERVED]
+    if failed:
+        because = f": {verdict.detail}" if verdict.detail else ""
+        findings.faults.append(DataError(f"gold fails {', '.join(failed)}{because}", item.file, item.line))
+    elif undecided := _undecided(registry, item, verdict):
+        findings.notes.append(f"{item.file}:{item.line}: note: {undecided}")
 
 
 def _judgeable(registry: TaskRegistry, item: Located) -> bool:

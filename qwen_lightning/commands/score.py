@@ -14,12 +14,12 @@ from typing import Any
 from qwen_lightning.commands.tables import render_table
 from qwen_lightning.commands.workbench import add_workbench_arguments, load_workbench
 from qwen_lightning.errors import ConfigError, DataError
-from qwen_lightning.records import Located, RecordBase, scan_jsonl
+from qwen_lightning.records import Located, scan_jsonl
 from qwen_lightning.rewards.table import RewardTable
 from qwen_lightning.tasks.registry import TaskRegistry
 from qwen_lightning.tasks.verification import Verifier
 
-Pair = tuple[RecordBase, str]
+Pair = tuple[Located, str]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -71,32 +71,37 @@ def read_completions(path: str | Path, records: Mapping[str, Located], registry:
                 raise DataError(f"completion: {what}", path, line)
         if value["id"] not in records:
             raise DataError(f"unknown id {value['id']!r}: no record has it", path, line)
-        record = records[value["id"]].record
+        located = records[value["id"]]
         try:
-            registry.verified(record.task)
+            registry.verified(located.record.task)
         except ConfigError as error:
             raise DataError(str(error), path, line) from None
-        pairs.append((record, value["completion"]))
+        pairs.append((located, value["completion"]))
     return pairs
 
 
 def score(registry: TaskRegistry, rewards: RewardTable, pairs: Sequence[Pair]) -> list[dict[str, Any]]:
-    """Rows of the scores file for records and completions, in order."""
+    """Rows of the scores file for records and completions, in order.
+
+    Raises:
+        DataError: A record that only its verification finds at fault, such as a schema that cannot be read.
+        ExecutionError: The executor cannot work.
+    """
     verifier = Verifier(registry)
+    rows = []
     try:
-        verdicts = verifier.verify([record for record, _ in pairs], [completion for _, completion in pairs])
+        futures = verifier.submit([item.record for item, _ in pairs], [completion for _, completion in pairs])
+        for (item, _), future in zip(pairs, futures, strict=True):
+            try:
+                verdict = future.result()
+            except DataError as error:
+                raise DataError(error.message, item.file, item.line) from None
+            reward = rewards.reward(item.record, verdict)
+            row = {"id": item.record.id, "task": item.record.task, "reward": reward, "checks": dict(verdict.checks)}
+            rows.append(row | {"detail": verdict.detail})
     finally:
         verifier.close()
-    return [
-        {
-            "id": record.id,
-            "task": record.task,
-            "reward": rewards.reward(record, verdict),
-            "checks": dict(verdict.checks),
-            "detail": verdict.detail,
-        }
-        for (record, _), verdict in zip(pairs, verdicts, strict=True)
-    ]
+    return rows
 
 
 def write_rows(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> None:

@@ -160,7 +160,9 @@ def test_weights_and_executors_come_from_configs_the_later_wins(tmp_path):
     assert rewards.weights["text2sql"]["strong"]["match"] == 5
     assert type(registry.sql).__name__ == "DuckDBExecutor"
     assert str(registry.sql.databases) == str(tmp_path)
-    assert registry.sql.workers == 3
+    first.write_text("tasks: {sql: {class_path: DuckDBExecutor, init_args: {workers: 0}}}", encoding="utf-8")
+    with pytest.raises(ConfigError, match="workers and variants are at least 1"):  # kept beside the folder
+        load_workbench([first, second], tmp_path)
 
 
 @pytest.mark.parametrize(
