@@ -3,8 +3,6 @@ import json
 import pytest
 
 from qwen_lightning.__main__ import main
-from qwen_lightning.commands.workbench import load_workbench
-from qwen_lightning.errors import ConfigError
 
 SCHEMA = "CREATE TABLE visits (id INTEGER PRIMARY KEY, guest TEXT, nights INTEGER);"
 ROWS = "INSERT INTO visits VALUES (1, 'Ada', 3), (2, 'Bo', 1), (3, 'Cy', 5), (4, 'Di', 2);"
@@ -145,39 +143,3 @@ def test_a_multiple_choice_has_no_score(files):
     arguments = files([GENERAL | {"checks": [choice]}], [said("g", "4")])
     assert main(arguments) == 0
     assert scores(arguments)[0]["checks"] == {}
-
-
-def test_weights_and_executors_come_from_configs_the_later_wins(tmp_path):
-    first, second = tmp_path / "first.yaml", tmp_path / "second.yaml"
-    first.write_text(
-        "trainer: {max_steps: 1}\n"
-        "tasks: {sql: {class_path: DuckDBExecutor, init_args: {databases: elsewhere, workers: 3}}}\n"
-        "rewards: {weights: {text2sql: {strong: {match: 4}}}}\n",
-        encoding="utf-8",
-    )
-    second.write_text("rewards: {weights: {text2sql: {strong: {match: 5}}}}\n", encoding="utf-8")
-    registry, rewards = load_workbench([first, second], tmp_path)
-    assert rewards.weights["text2sql"]["strong"]["match"] == 5
-    assert type(registry.sql).__name__ == "DuckDBExecutor"
-    assert str(registry.sql.databases) == str(tmp_path)
-    first.write_text("tasks: {sql: {class_path: DuckDBExecutor, init_args: {workers: 0}}}", encoding="utf-8")
-    with pytest.raises(ConfigError, match="workers and variants are at least 1"):  # kept beside the folder
-        load_workbench([first, second], tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("text", "fault"),
-    [
-        ("rewards: {weights: {text2sql: {strong: {match: 0.1, executes: 1, dialect: 3}}}}", "wrong answer could score"),
-        ("tasks: {sqll: 3}", "sqll"),
-        ("tasks: {sql: {class_path: NoSuchExecutor}}", "NoSuchExecutor"),
-        ("- tasks", "a config is a mapping"),
-        ("tasks: {", "no YAML"),
-    ],
-)
-def test_a_config_that_cannot_be_meant(tmp_path, text, fault):
-    path = tmp_path / "bad.yaml"
-    path.write_text(text, encoding="utf-8")
-    with pytest.raises(ConfigError, match=fault) as error:
-        load_workbench([path])
-    assert "\n" not in str(error.value)
