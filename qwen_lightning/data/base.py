@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import warnings
 from functools import cached_property
 from typing import Any
 
@@ -106,6 +107,7 @@ class RecordDataModule(LightningDataModule):
     def val_dataloader(self) -> EvalLoader | list[EvalLoader]:
         """The regression records for `validate`; nothing within `fit`, where the regression callback evaluates."""
         if self.trainer is not None and self.trainer.state.fn == "fit":
+            warnings.filterwarnings("ignore", "Total length of `list` across ranks is zero")  # it is meant
             return []
         return self._eval_loader(self._regression(), "general_regression and task_regression")
 

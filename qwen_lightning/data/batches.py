@@ -10,17 +10,17 @@ from typing import TypedDict
 import torch
 from torch import Tensor
 
+from qwen_lightning.data.buckets import padded
 from qwen_lightning.data.encoding import Encoded
 from qwen_lightning.models.chat import ChatRenderer
 from qwen_lightning.records import RecordBase
 from qwen_lightning.tasks.registry import TaskRegistry
 
 IGNORED = -100
-_PAD_TO = 8
 
 
 class SFTBatch(TypedDict):
-    """Examples of any tasks, one a row, padded on the right to a multiple of 8.
+    """Examples of any tasks, one a row, longest first, padded on the right to a multiple of 8.
 
     `input_ids`, `labels` and `attention_mask` are int64 of shape (batch, length). `labels` hold the completion's ids
     in place and -100 elsewhere; they are not shifted.
@@ -30,6 +30,8 @@ class SFTBatch(TypedDict):
     labels: Tensor
     attention_mask: Tensor
     records: list[RecordBase]
+    lengths: list[int]
+    """Tokens of each row, as `buckets.micro_batches` takes them."""
     tokens: int
     """Tokens that are not padding."""
     completion_tokens: int
@@ -44,13 +46,12 @@ class SFTBatchSource:
 
     def __getitem__(self, positions: Sequence[int]) -> SFTBatch:
         rows = [(self.encoded.prompts[i], self.encoded.completions[i]) for i in positions]
-        width = max(len(prompt) + len(completion) for prompt, completion in rows)
-        width = -(-width // _PAD_TO) * _PAD_TO
+        lengths = [len(prompt) + len(completion) for prompt, completion in rows]
+        width = padded(max(lengths))
         input_ids = torch.full((len(rows), width), self.pad_id)
         labels = torch.full((len(rows), width), IGNORED)
         attention_mask = torch.zeros((len(rows), width), dtype=torch.long)
-        for row, (prompt, completion) in enumerate(rows):
-            length = len(prompt) + len(completion)
+        for row, ((prompt, completion), length) in enumerate(zip(rows, lengths, strict=True)):
             input_ids[row, :length] = torch.tensor(prompt + completion)
             labels[row, len(prompt) : length] = torch.tensor(completion)
             attention_mask[row, :length] = 1
@@ -59,7 +60,8 @@ class SFTBatchSource:
             "labels": labels,
             "attention_mask": attention_mask,
             "records": [self.encoded.records[i] for i in positions],
-            "tokens": sum(len(prompt) + len(completion) for prompt, completion in rows),
+            "lengths": lengths,
+            "tokens": sum(lengths),
             "completion_tokens": sum(len(completion) for _, completion in rows),
         }
 

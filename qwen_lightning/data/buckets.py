@@ -1,6 +1,9 @@
-"""Length buckets: which examples share a batch, so that little of it is padding."""
+"""Length buckets: which examples share a step, and how its batches are cut so that little of them is padding."""
 
 from __future__ import annotations
+
+import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,10 +23,12 @@ def length_buckets(
 ) -> list[list[list[int]]]:
     """Cut an epoch into steps, and each step into one batch a device.
 
-    The shuffled order is taken in windows; each window is sorted by bucket, cut into steps, and the steps are
-    shuffled. A bucket spans lengths within 10 % of each other, in which the order stays random, so that tasks mix in
-    a batch and differ from epoch to epoch. Within a step the devices are dealt examples in turn, so that their work
-    is alike. The longest step comes first: a batch that does not fit into memory shows at once.
+    A step is a random draw from the mixture, so that its gradient speaks for all tasks. Within it, examples are sorted
+    by length, longest first, and dealt to the devices in turn: their work is alike, and `micro_batches` can cut each
+    batch into buckets of like length. Where that leaves too much padding (a batch that is one micro-batch), a
+    `window` above 1 sorts several steps together; steps then lean to the tasks that have a length in common. Lengths
+    within 10 % of each other stay in random order there. The longest step comes first: what does not fit into memory
+    shows at once.
 
     Every example of `order` is in exactly one batch. The last step holds what is left and is dealt as evenly as can
     be; only where fewer examples than devices are left do the remaining devices repeat one of them (at most
@@ -34,7 +39,7 @@ def length_buckets(
         lengths: Tokens of every record. Shape (records,).
         batch_size: Examples a device and step.
         world_size: Number of devices.
-        window: Steps that are bucketed together; 1 keeps the shuffled order.
+        window: Steps that are sorted together.
         seed: Seed of the order of the steps.
         epoch: Number of the epoch.
 
@@ -51,12 +56,38 @@ def length_buckets(
             part = part[np.argsort(bucket[part], kind="stable")]
         steps += np.split(part, len(part) // step_size)
     steps = [steps[i] for i in generator(seed, "steps", epoch).permutation(len(steps))]
-    if steps and window > 1:
+    if steps:
         longest = max(range(len(steps)), key=lambda i: int(lengths[steps[i]].max()))
         steps[0], steps[longest] = steps[longest], steps[0]
     if whole < len(order):
         steps.append(order[whole:])
+    steps = [step[np.argsort(-lengths[step], kind="stable")] for step in steps]
     return [[_share(step, rank, world_size) for rank in range(world_size)] for step in steps]
+
+
+def micro_batches(lengths: Sequence[int], max_tokens: int) -> list[tuple[slice, int]]:
+    """Cut a batch into buckets that fit into memory.
+
+    Args:
+        lengths: Tokens of each row, longest first.
+        max_tokens: Most tokens of a micro-batch, padding included; a row that is longer is alone.
+
+    Returns:
+        The rows of each micro-batch, and its width in tokens, a multiple of 8.
+    """
+    parts: list[tuple[slice, int]] = []
+    start = 0
+    while start < len(lengths):
+        width = padded(lengths[start])
+        rows = max(1, max_tokens // width)
+        parts.append((slice(start, min(start + rows, len(lengths))), width))
+        start += rows
+    return parts
+
+
+def padded(length: int) -> int:
+    """The next multiple of 8, which tensor cores like."""
+    return math.ceil(length / 8) * 8
 
 
 def _share(step: Indices, rank: int, world_size: int) -> list[int]:

@@ -31,8 +31,9 @@ class SFTDataModule(RecordDataModule):
         ratios: Share of each task among the examples; scaled to sum to 1. Default: intent_rewrite 0.32,
             slot_json 0.25, function_call 0.20, text2sql 0.12, text2cypher 0.08, general 0.03.
         epoch_size: Examples an epoch; by default as many as there are records. Small sets repeat.
-        batch_size: Examples a device and batch.
-        bucket_window: Steps whose examples are bucketed by length together; 1 leaves the order random.
+        batch_size: Examples a device and batch, which is an optimizer step.
+        bucket_window: Steps that are sorted by length together. 1 sorts within a step only and keeps its tasks mixed;
+            more saves padding where a step is a single micro-batch.
         max_seq_len: Most tokens of prompt and completion, for all tasks or by task. Default: 2048, for text2sql and
             text2cypher 4096. A record that is longer is left out and named.
         eval_batch_size: Records a batch in `validate`, `test` and `predict`.
@@ -53,7 +54,7 @@ class SFTDataModule(RecordDataModule):
         ratios: dict[str, float] | None = None,
         epoch_size: int | None = None,
         batch_size: int = 8,
-        bucket_window: int = 50,
+        bucket_window: int = 1,
         max_seq_len: int | dict[str, int] | None = None,
         eval_batch_size: int = 8,
         seed: int = 0,

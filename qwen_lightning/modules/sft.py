@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from qwen_lightning.data.batches import IGNORED, SFTBatch
+from qwen_lightning.data.buckets import micro_batches
 from qwen_lightning.losses.base import LossOutput, StepTotals
 from qwen_lightning.losses.logprobs import token_logprobs
 from qwen_lightning.losses.sft import SFTLoss
@@ -107,6 +108,6 @@ class SFTModule(AdapterModule):
         return self.loss(logprobs, torch.ones_like(logprobs, dtype=torch.bool), totals, entropies)
 
     def _micro_batches(self, batch: SFTBatch) -> list[_Rows]:
-        size = max(1, self.micro_batch_tokens // batch["input_ids"].shape[1])
         tensors = (batch["input_ids"], batch["attention_mask"], batch["labels"])
-        return [_Rows(*parts) for parts in zip(*(tensor.split(size) for tensor in tensors), strict=True)]
+        parts = micro_batches(batch["lengths"], self.micro_batch_tokens)
+        return [_Rows(*(tensor[rows, :width] for tensor in tensors)) for rows, width in parts]

@@ -42,6 +42,7 @@ def test_rows_are_padded_on_the_right_and_only_completions_have_labels(
         assert batch["attention_mask"][row].tolist() == [1] * (width - blank) + [0] * blank
     assert {batch[name].dtype for name in ("input_ids", "labels", "attention_mask")} == {torch.int64}
     assert [record.task for record in batch["records"]] == ["function_call", "general"]
+    assert batch["lengths"] == batch["attention_mask"].sum(1).tolist()
     assert batch["tokens"] == int(batch["attention_mask"].sum())
     assert batch["completion_tokens"] == int((batch["labels"] != -100).sum())
 

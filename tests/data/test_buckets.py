@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from qwen_lightning.data.buckets import batch_count, length_buckets
+from qwen_lightning.data.buckets import batch_count, length_buckets, micro_batches
 
 LENGTHS = np.random.default_rng(0).integers(10, 2000, size=1000)
 ORDER = np.random.default_rng(1).permutation(1000)
@@ -28,6 +28,7 @@ def test_every_example_is_in_one_batch_and_all_devices_have_as_many(
     steps = length_buckets(order, LENGTHS, batch_size, world_size, window, seed=0, epoch=0)
     assert len(steps) == batch_count(examples, batch_size, world_size)
     assert all(len(step) == world_size and all(1 <= len(batch) <= batch_size for batch in step) for step in steps)
+    assert all(list(LENGTHS[batch]) == sorted(LENGTHS[batch], reverse=True) for step in steps for batch in step)
     seen = Counter(i for step in steps for batch in step for i in batch)
     assert set(seen) == set(order.tolist())
     repeats = sum(seen.values()) - examples
@@ -48,18 +49,35 @@ def test_order_depends_on_seed_and_epoch_alone() -> None:
     assert first != length_buckets(ORDER, LENGTHS, 8, 1, 20, seed=2, epoch=2)
 
 
-def test_buckets_save_padding_on_every_device_and_share_the_work() -> None:
-    plain = length_buckets(ORDER, LENGTHS, 8, 2, 1, seed=0, epoch=0)
-    bucketed = length_buckets(ORDER, LENGTHS, 8, 2, 50, seed=0, epoch=0)
-    for rank in range(2):
-        assert padding([step[rank] for step in bucketed], LENGTHS) < 0.1
-        assert padding([step[rank] for step in plain], LENGTHS) > 0.3
-    widths = np.array([[LENGTHS[batch].max() for batch in step] for step in bucketed[:-1]])
-    assert np.median(np.abs(widths[:, 0] - widths[:, 1]) / widths.max(axis=1)) < 0.05
-    assert widths[0].max() == widths.max()
+def test_a_step_is_a_random_draw_dealt_evenly_and_the_longest_comes_first() -> None:
+    steps = length_buckets(ORDER[:992], LENGTHS, 8, 2, 1, seed=0, epoch=0)
+    drawn = {frozenset(ORDER[start : start + 16].tolist()) for start in range(0, 992, 16)}
+    assert {frozenset([*first, *second]) for first, second in steps} == drawn
+    for step in steps:
+        first, second = (LENGTHS[batch] for batch in step)
+        assert all(np.diff(first) <= 0)
+        # Dealt in turn: the n-th of one device is between the n-th and the next of the other.
+        assert all(first >= second)
+        assert all(second[:-1] >= first[1:])
+    assert LENGTHS[steps[0][0][0]] == LENGTHS[ORDER[:992]].max()
 
 
-def test_a_window_of_one_keeps_the_steps_of_the_shuffled_order() -> None:
-    order = np.arange(40)
-    steps = length_buckets(order, LENGTHS, 4, 1, 1, seed=0, epoch=0)
-    assert sorted(step[0] for step in steps) == [list(range(start, start + 4)) for start in range(0, 40, 4)]
+def test_micro_batches_save_padding_as_sorting_many_steps_does() -> None:
+    alone = [step[0] for step in length_buckets(ORDER, LENGTHS, 40, 1, 1, seed=0, epoch=0)]
+    parts = [batch[rows] for batch in alone for rows, _ in micro_batches(LENGTHS[batch].tolist(), 8192)]
+    sorted_together = [step[0] for step in length_buckets(ORDER, LENGTHS, 8, 1, 50, seed=0, epoch=0)]
+    assert padding(alone, LENGTHS) > 0.4
+    assert padding(parts, LENGTHS) < 0.2
+    assert padding(sorted_together, LENGTHS) < 0.1
+
+
+@pytest.mark.parametrize("max_tokens", [1, 100, 4096, 10**6])
+def test_micro_batches_keep_every_row_and_the_budget(max_tokens: int) -> None:
+    lengths = sorted(LENGTHS[:50].tolist(), reverse=True)
+    parts = micro_batches(lengths, max_tokens)
+    assert [length for rows, _ in parts for length in lengths[rows]] == lengths
+    for rows, width in parts:
+        count = len(lengths[rows])
+        assert width % 8 == 0
+        assert 0 <= width - lengths[rows][0] < 8
+        assert count == 1 or count * width <= max_tokens

@@ -23,6 +23,9 @@ from qwen_lightning.errors import ConfigError
 from qwen_lightning.records import Located
 from qwen_lightning.tasks.registry import TaskRegistry
 
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:Checkpoint directory", "ignore:The dirpath has changed", "ignore:Using ModelCheckpoint with manual"
+)
 LENGTH = 6
 SCRIPT = Path(__file__).with_name("ddp_fit.py")
 

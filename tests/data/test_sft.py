@@ -180,7 +180,9 @@ class Evaluated(pl.LightningModule):
         return torch.optim.SGD(self.parameters(), lr=0.1)
 
 
-def test_each_verb_evaluates_its_own_files(demo: TinyDemo, registry: TaskRegistry, write: Write, make: Make) -> None:
+def test_each_verb_evaluates_its_own_files(
+    demo: TinyDemo, registry: TaskRegistry, write: Write, make: Make, recwarn: pytest.WarningsRecorder
+) -> None:
     test, predict = ([make("text2sql", i) for i in numbers] for numbers in ((1, 2, 3), (4,)))
     settings: dict[str, Any] = {
         **files(demo),
@@ -200,6 +202,7 @@ def test_each_verb_evaluates_its_own_files(demo: TinyDemo, registry: TaskRegistr
         return module.seen
 
     seen = run()
+    assert not [warning for warning in recwarn if "Total length" in str(warning.message)]
     regression = [len(demo.file(name).read_text().splitlines()) for name in ("general_regression", "task_regression")]
     assert len(seen["validate"]) == len(set(seen["validate"])) == sum(regression)
     assert seen["test"] == ["text2sql-1", "text2sql-2", "text2sql-3"]
