@@ -49,15 +49,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run_trainer(args: list[str]) -> int:
-    from jsonargparse import ArgumentError
-
     from qwen_lightning import cli
 
-    try:
-        cli.run(args)
-    except ArgumentError as error:
-        print(" ".join(str(error).split()), file=sys.stderr)
-        return 2
+    cli.run(args)
     return 0
 
 

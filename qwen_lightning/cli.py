@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import warnings
-from typing import Any
 
+from jsonargparse import ArgumentError
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 
 import qwen_lightning.callbacks  # noqa: F401  short class names in YAML are those of imported classes
@@ -13,12 +13,15 @@ import qwen_lightning.execution.executors  # noqa: F401
 from qwen_lightning.data.base import RecordDataModule
 from qwen_lightning.data.grpo import GRPODataModule  # noqa: F401
 from qwen_lightning.data.sft import SFTDataModule  # noqa: F401
-from qwen_lightning.errors import QwenLightningError
+from qwen_lightning.errors import ConfigError, QwenLightningError
 from qwen_lightning.modules.base import AdapterModule
 from qwen_lightning.modules.grpo import GRPOModule  # noqa: F401
 from qwen_lightning.modules.sft import SFTModule  # noqa: F401
 from qwen_lightning.rewards.table import RewardTable
 from qwen_lightning.tasks.registry import TaskRegistry
+
+
+VERBS = ("fit", "validate", "test", "predict")
 
 
 class QwenLightningCLI(LightningCLI):
@@ -36,6 +39,12 @@ class QwenLightningCLI(LightningCLI):
         parser.link_arguments("seed_everything", "data.init_args.seed", compute_fn=int)
         parser.set_defaults({"trainer.use_distributed_sampler": False, "seed_everything": 0})
 
+    def instantiate_classes(self) -> None:
+        try:
+            super().instantiate_classes()
+        except ValueError as error:  # what a constructor refuses comes wrapped in the types that were tried
+            raise ConfigError(_explain(str(error))) from error
+
     def after_fit(self) -> None:
         """Raise what a callback stopped the run for, now that everything is saved."""
         for callback in self.trainer.callbacks:
@@ -48,19 +57,39 @@ def run(args: ArgsType) -> QwenLightningCLI:
     """Run one LightningCLI verb.
 
     Raises:
-        QwenLightningError: A fault to mend, or the reason of a stop.
-        ArgumentError: A fault in the arguments or the config.
+        QwenLightningError: A fault to mend, in data, arguments or config, or the reason of a stop.
     """
-    warnings.filterwarnings("ignore", ".*does not have many workers.*")
+    for message in (".*does not have many workers.*", "LightningCLI's args parameter is intended.*"):
+        warnings.filterwarnings("ignore", message)
     logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
-    options: dict[str, Any] = {"exit_on_error": False, "parser_mode": "yaml"}
+    try:
+        return _make(args, run=True)
+    except ArgumentError as error:
+        raise ConfigError(_explain(str(error))) from error
+
+
+def build(args: ArgsType) -> QwenLightningCLI:
+    """Instantiate trainer, module and data module without running a verb; `args` name none."""
+    return _make(args, run=False)
+
+
+def _make(args: ArgsType, run: bool) -> QwenLightningCLI:
     return QwenLightningCLI(
         AdapterModule,
         RecordDataModule,
         subclass_mode_model=True,
         subclass_mode_data=True,
         auto_configure_optimizers=False,
-        parser_kwargs=options,
+        parser_kwargs={"exit_on_error": False} | ({verb: {"exit_on_error": False} for verb in VERBS} if run else {}),
         save_config_kwargs={"overwrite": True},
         args=args,
+        run=run,
     )
+
+
+def _explain(message: str) -> str:
+    """A parser's message in one line, without what it says of the types that it tried."""
+    lines = (line.strip().removeprefix("- ") for line in message.splitlines())
+    noise = ("Does not validate", "Subtypes:", "Errors:", "Expected a <class 'NoneType'>", "Given value")
+    kept = [line for line in lines if line and not line.startswith(noise)]
+    return " ".join(kept).replace("Does not validate against any of the Union subtypes", "").replace(":  ", ": ")

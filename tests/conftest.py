@@ -64,6 +64,8 @@ class Stage:
     def changes(self, kind: str, steps: int, run: str, every: int = 2, lines: list[dict] | None = None) -> dict:
         """What makes `configs/sft.yaml` or `configs/grpo_sql.yaml` run on the tiny demo."""
         file = self.demo.file
+        executor = {"class_path": "DuckDBExecutor", "init_args": {"databases": str(self.demo.databases), "workers": 1}}
+        tasks: dict = {"sql": executor}
         model = {"name_or_path": str(self.demo.base), "dtype": "float32", "micro_batch_tokens": 2048, "max_completion_length": 12}
         data = {
             "general_regression": [str(file("general_regression"))],
@@ -75,9 +77,10 @@ class Stage:
         else:
             data |= {"prompts": [str(file("grpo_sql"))], "general_prompts": [str(file("general_sft"))]}
             data |= {"prompts_per_step": 4, "general_ratio": 0.05}
+            tasks["custom"] = [{"class_path": "tests.modules.replay.CountingSQL"}]
             model |= {"adapter": str(self.folder / "adapters" / "base-sft"), "group_size": 4, "learning_rate": 1e-3}
         return {
-            "tasks": {"sql": {"class_path": "DuckDBExecutor", "init_args": {"databases": str(self.demo.databases), "workers": 1}}},
+            "tasks": tasks,
             "model": {"init_args": model},
             "data": {"init_args": data},
             "trainer": {

@@ -31,7 +31,7 @@ class RegressionEval(Callback):
         self.step = -1  # of the latest evaluation
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if not self.baseline:
+        if self.step < 0:
             self.baseline = self.evaluate(trainer, pl_module)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:

@@ -14,6 +14,8 @@ from qwen_lightning.rewards.table import RewardTable
 from qwen_lightning.rollout.base import RolloutEngine
 from qwen_lightning.rollout.packs import TokenSequence, build_packs, completion_logprobs
 from qwen_lightning.tasks.base import VerifiedTask
+from qwen_lightning.tasks.checks.answers import MultipleChoice
+from qwen_lightning.tasks.general import General
 from qwen_lightning.tasks.registry import TaskRegistry
 from qwen_lightning.tasks.verification import Verifier
 from qwen_lightning.verdict import Verdict
@@ -57,26 +59,10 @@ class Evaluator:
         verdicts = self.verifier.verify(records, texts)
         losses = self.gold_nll(records)
         choices = self._multiple_choice(records)
-        rows = []
-        for record, text, verdict, nll, extra in zip(records, texts, verdicts, losses, choices, strict=True):
-            if extra:
-                checks = dict(verdict.checks) | extra
-                if "all" in checks or len(extra) == len(checks):
-                    checks["all"] = min(value for name, value in checks.items() if name != "all")
-                verdict = Verdict(checks, verdict.detail, verdict.gaps)
-            rows.append(
-                ScoreRow(
-                    id=record.id,
-                    task=record.task,
-                    reward=self.rewards.reward(record, verdict),
-                    checks=dict(verdict.checks),
-                    detail=verdict.detail,
-                    ability=getattr(record, "ability", None),
-                    nll=nll,
-                    completion=text,
-                )
-            )
-        return rows
+        return [
+            self._row(record, text, _with_choices(verdict, chosen), nll)
+            for record, text, verdict, nll, chosen in zip(records, texts, verdicts, losses, choices, strict=True)
+        ]
 
     def complete(self, records: Sequence[RecordBase]) -> list[str]:
         """Greedy completions, in order."""
@@ -116,30 +102,49 @@ class Evaluator:
         return texts
 
     def _needs_completion(self, record: RecordBase) -> bool:
-        if isinstance(record, GeneralRecord):
-            return any(check["type"] != "multiple_choice" for check in record.checks)
-        return isinstance(self.tasks[record.task], VerifiedTask)
+        task = self.tasks[record.task]
+        if isinstance(task, General) and isinstance(record, GeneralRecord):
+            return any(not check.needs_likelihood for check in task.check_types.of(record).values())
+        return isinstance(task, VerifiedTask)
 
     def _multiple_choice(self, records: Sequence[RecordBase]) -> list[dict[str, float]]:
-        """`multiple_choice` checks by likelihood: the choice whose text is the likeliest answer, by mean token."""
+        """`multiple_choice` checks: 1 where the right choice is the likeliest answer, by its mean token."""
         sequences: list[TokenSequence] = []
         asked: list[tuple[int, str, int, slice]] = []
         for index, record in enumerate(records):
-            if not isinstance(record, GeneralRecord):
+            task = self.tasks[record.task]
+            if not (isinstance(task, General) and isinstance(record, GeneralRecord)):
                 continue
-            prompt = None
-            for name, check in named_checks(record):
-                if check["type"] != "multiple_choice":
-                    continue
-                prompt = prompt or self.tasks[record.task].prompt(record)
-                start = len(sequences)
-                for choice in check["choices"]:
-                    example = self.renderer.example(prompt, choice)
-                    sequences.append(TokenSequence(example.prompt_ids, example.completion_ids))
-                asked.append((index, name, check["choices"].index(check["answer"]), slice(start, len(sequences))))
+            for name, check in task.check_types.of(record).items():
+                if isinstance(check, MultipleChoice):
+                    start = len(sequences)
+                    for choice in check.choices:
+                        example = self.renderer.example(task.prompt(record), choice)
+                        sequences.append(TokenSequence(example.prompt_ids, example.completion_ids))
+                    asked.append((index, name, check.right, slice(start, len(sequences))))
         totals = self.likelihoods(sequences)
         means = torch.tensor([total / len(item.completion) for total, item in zip(totals, sequences, strict=True)])
         result: list[dict[str, float]] = [{} for _ in records]
-        for index, name, answer, span in asked:
-            result[index][name] = float(int(means[span].argmax()) == answer)
+        for index, name, right, span in asked:
+            result[index][name] = float(int(means[span].argmax()) == right)
         return result
+
+    def _row(self, record: RecordBase, text: str, verdict: Verdict, nll: float | None) -> ScoreRow:
+        return ScoreRow(
+            id=record.id,
+            task=record.task,
+            reward=self.rewards.reward(record, verdict),
+            checks=dict(verdict.checks),
+            detail=verdict.detail,
+            ability=getattr(record, "ability", None),
+            nll=nll,
+            completion=text,
+        )
+
+
+def _with_choices(verdict: Verdict, chosen: dict[str, float]) -> Verdict:
+    """The verdict with the checks that needed likelihoods, `all` among them."""
+    if not chosen:
+        return verdict
+    checks = {**verdict.checks, **chosen}
+    return Verdict({**checks, "all": min(checks.values())}, verdict.detail, verdict.gaps)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -128,6 +129,14 @@ class GRPOModule(AdapterModule):
     def effective_beta(self) -> float:
         """The weight that KL has now: configured × brake × controller."""
         return self.beta * self.brake_factor * self.control_factor
+
+    def configure_model(self) -> None:
+        if self.adapter is None or not Path(self.adapter).is_dir():
+            raise AdapterError(
+                f"{self.adapter}: no such adapter folder; GRPO starts from Base-SFT: "
+                "train it first with `python -m qwen_lightning fit -c configs/sft.yaml`"
+            )
+        super().configure_model()
 
     def check_parent(self, name: str) -> None:
         if name == "persona":

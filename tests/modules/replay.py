@@ -1,0 +1,80 @@
+"""Parts that a config names by class_path: fixed completions, rewards by counting, gradients in a file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning import Callback, LightningModule, Trainer
+from torch.optim import Optimizer
+
+from qwen_lightning.models.chat import ChatRenderer
+from qwen_lightning.models.policy import PolicyModel
+from qwen_lightning.records import SQLRecord
+from qwen_lightning.rollout.base import Completion, RolloutEngine
+from qwen_lightning.rollout.packs import TokenSequence, build_packs, completion_logprobs
+from qwen_lightning.tasks.text2sql import Text2SQL
+from qwen_lightning.verdict import Verdict
+
+
+class ReplayRollout(RolloutEngine):
+    """Completions that depend on the prompt alone, so that any split over ranks sees the same ones."""
+
+    def generate(
+        self,
+        policy: PolicyModel,
+        renderer: ChatRenderer,
+        prompts: list[list[int]],
+        samples: int,
+        max_new_tokens: int,
+        temperature: float = 1.0,
+    ) -> list[list[Completion]]:
+        drawn = [
+            [self._ids(prompt, sample, renderer, max_new_tokens) for sample in range(samples)] for prompt in prompts
+        ]
+        sequences = [TokenSequence(p, ids) for p, group in zip(prompts, drawn, strict=True) for ids in group]
+        scores: list[torch.Tensor] = [torch.empty(0)] * len(sequences)
+        with policy.evaluating():
+            for pack in build_packs(sequences, range(len(sequences)), 2048, policy.device):
+                values = completion_logprobs(policy, pack, temperature or 1.0)[0]
+                for row, member in enumerate(pack.members):
+                    scores[member] = values[row, : len(sequences[member].completion)]
+        found = iter(scores)
+        return [[Completion(ids, next(found), truncated=False) for ids in group] for group in drawn]
+
+    @staticmethod
+    def _ids(prompt: list[int], sample: int, renderer: ChatRenderer, most: int) -> list[int]:
+        generator = torch.Generator().manual_seed(sum(prompt) * 31 + sample)
+        length = int(torch.randint(2, most - 1, (1,), generator=generator))
+        drawn = torch.randint(10, 300, (length,), generator=generator).tolist()
+        text = " ".join(["SELECT COUNT(*)", renderer.decode(drawn)]) if sample % 2 else "SELECT 1"
+        return [*renderer.tokenizer(text, add_special_tokens=False)["input_ids"][:most], renderer.end_of_turn]
+
+
+class CountingSQL(Text2SQL):
+    """Judges by counting characters, so that a model of random weights gets rewards that differ."""
+
+    def verify(self, record: SQLRecord, completion: str) -> Verdict:
+        odd, many = len(completion) % 2, len(set(completion)) > 6
+        return Verdict({"executes": float(odd), "references": float(many), "match": 0.0})
+
+
+class FirstStep(Callback):
+    """Writes the first optimizer step's loss and gradients, and stops nothing."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = Path(folder)
+
+    def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
+        if trainer.global_step == 0 and trainer.is_global_zero:
+            grads = {name: p.grad.clone() for name, p in pl_module.named_parameters() if p.grad is not None}
+            torch.save(grads, self.folder / "gradients.pt")
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        path = self.folder / "loss.json"
+        if trainer.is_global_zero and not path.exists():
+            path.write_text(json.dumps({k: float(v) for k, v in trainer.callback_metrics.items()}))
