@@ -1,0 +1,195 @@
+"""A pool of worker processes that judge queries, with a deadline that the parent keeps."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import queue
+import socket
+import subprocess
+import sys
+import threading
+import weakref
+from dataclasses import replace
+from multiprocessing.connection import Connection
+from typing import Any
+
+from qwen_lightning.errors import DataError, ExecutionError
+from qwen_lightning.execution.base import QueryJob, QueryOutcome
+from qwen_lightning.execution.worker import WorkerSpec
+
+START_S = 120.0
+# Loading a database and running a gold, which is trusted, may take longer than a query.
+PREPARE_S = 120.0
+# What a worker may need beyond the limit of one query: the analysis, and the comparison of results.
+GRACE_S = 0.3
+
+
+class WorkerDied(Exception):
+    """A worker's process ended while it worked."""
+
+
+class _Worker:
+    """One process and its connection. Used by one thread at a time."""
+
+    def __init__(self, spec: WorkerSpec) -> None:
+        self.spec, self.jobs = spec, 0
+        self.process: subprocess.Popen[bytes] | None = None
+        self.connection: Connection | None = None
+
+    def start(self) -> None:
+        """Start the process; its readiness is awaited at the first job."""
+        ours, theirs = socket.socketpair()
+        environment = dict(os.environ, PYTHONPATH=os.pathsep.join(path or os.getcwd() for path in sys.path))
+        command = [sys.executable, "-c", "import sys; from qwen_lightning.execution.worker import main; main(int(sys.argv[1]))", str(theirs.fileno())]
+        with theirs:
+            try:
+                self.process = subprocess.Popen(command, pass_fds=[theirs.fileno()], env=environment, stdin=subprocess.DEVNULL)
+            except OSError as error:
+                ours.close()
+                raise ExecutionError(f"a query worker cannot be started: {error}") from None
+        self.connection = Connection(ours.detach())
+        self.connection.send(self.spec)
+        self.jobs = 0
+        self.started = False
+
+    def judge(self, job: QueryJob) -> QueryOutcome:
+        if self.process is None:
+            self.start()
+        if not self.started:
+            self._await_start()
+        assert self.connection is not None
+        self.jobs += 1
+        static: QueryOutcome | None = None
+        limit = self.spec.timeout_s + GRACE_S
+        try:
+            self.connection.send(job)
+            while True:
+                if not self.connection.poll(limit):
+                    self.kill()
+                    return overrun(job, static, self.spec.timeout_s)
+                kind, *rest = self.connection.recv()
+                if kind == "done":
+                    return rest[0]  # type: ignore[no-any-return]
+                if kind == "error":
+                    raise rest[0](rest[1])
+                if kind == "static":
+                    static, limit = rest[0], PREPARE_S
+                elif kind == "ready":
+                    limit = self.spec.timeout_s + GRACE_S
+        except (EOFError, BrokenPipeError, ConnectionResetError):
+            self.kill()
+            raise WorkerDied from None
+
+    def _await_start(self) -> None:
+        assert self.connection is not None
+        try:
+            if not self.connection.poll(START_S):
+                self.kill()
+                raise ExecutionError(f"a query worker did not start within {START_S:.0f} s")
+            kind, *rest = self.connection.recv()
+        except (EOFError, ConnectionResetError):
+            self.kill()
+            raise ExecutionError("a query worker ended while it started; its message stands above") from None
+        if kind == "error":
+            self.kill()
+            raise rest[0](rest[1])
+        self.started = True
+
+    def kill(self) -> None:
+        """End the process at once and reap it."""
+        if self.connection is not None:
+            self.connection.close()
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+        self.process = self.connection = None
+
+
+class WorkerPool:
+    """Judges jobs on a fixed number of workers; starts them at the first job.
+
+    Args:
+        spec: What each worker runs on; its `timeout_s` is the deadline that the parent keeps.
+        workers: How many.
+        recycle_after: Jobs after which a worker is replaced by a fresh one.
+    """
+
+    def __init__(self, spec: WorkerSpec, workers: int, recycle_after: int = 5000) -> None:
+        self.spec, self.count, self.recycle_after = spec, workers, recycle_after
+        self._lock = threading.Lock()
+        self._idle: queue.LifoQueue[_Worker] | None = None
+        self._all: list[_Worker] = []
+        self._owner = os.getpid()
+
+    def judge(self, job: QueryJob) -> QueryOutcome:
+        """Judge one job; thread-safe.
+
+        Raises:
+            ExecutionError: No worker can be started.
+            DataError: The job's database or schema cannot be read.
+        """
+        for _ in range(2):
+            idle = self._workers()
+            worker = idle.get()
+            try:
+                if worker.jobs >= self.recycle_after:
+                    worker.kill()
+                return worker.judge(job)
+            except WorkerDied:
+                continue
+            finally:
+                idle.put(worker)
+        return died(job)
+
+    def close(self) -> None:
+        """End all workers. A later job starts them again."""
+        with self._lock:
+            workers, self._all, self._idle = self._all, [], None
+        if self._owner == os.getpid():
+            for worker in workers:
+                worker.kill()
+
+    def _workers(self) -> queue.LifoQueue[_Worker]:
+        with self._lock:
+            if self._owner != os.getpid():  # after a fork the workers are the parent's
+                self._owner, self._all, self._idle = os.getpid(), [], None
+            if self._idle is None:
+                self._idle = queue.LifoQueue()
+                self._all = [_Worker(self.spec) for _ in range(self.count)]
+                for worker in self._all:
+                    worker.start()
+                    self._idle.put(worker)
+                _close_at_exit(self)
+            return self._idle
+
+
+def _close_at_exit(pool: WorkerPool) -> None:
+    reference = weakref.ref(pool)
+
+    def close() -> None:
+        alive = reference()
+        if alive is not None:
+            alive.close()
+
+    atexit.register(close)
+
+
+def overrun(job: QueryJob, static: QueryOutcome | None, limit: float) -> QueryOutcome:
+    """The outcome of a query whose worker had to be ended at the deadline."""
+    if static is None:
+        return died(job, f"could not be analysed within {limit:g} s")
+    return replace(static, executes=False, match=_no_match(job), detail=f"ran past its limit of {limit:g} s")
+
+
+def died(job: QueryJob, detail: str = "its worker died twice (memory or a crash of the engine)") -> QueryOutcome:
+    """The outcome of a query that no worker survives: nothing that the record allows holds."""
+    executes: Any = False if job.database is not None else None
+    return QueryOutcome(False, references=False, dialect=False, executes=executes, match=_no_match(job), detail=detail)
+
+
+def _no_match(job: QueryJob) -> bool | None:
+    return False if job.gold is not None and job.database is not None else None
+
+
+__all__ = ["DataError", "WorkerPool"]

@@ -1,0 +1,201 @@
+"""Variants of a database's rows on which a right query still matches its gold and a lucky one no longer does.
+
+A variant keeps what queries may rely on (keys stay unique, links between tables hold, values stay in their columns'
+domains) and changes what they may not: how many rows there are, which values stand together, extremes, sums, duplicates.
+The idea is the test suites of Zhong et al. 2020 (Semantic Evaluation for Text-to-SQL with Distilled Test Suites).
+"""
+
+from __future__ import annotations
+
+import datetime
+import random
+import re
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+from qwen_lightning.execution.dataset import Dataset, Row
+from qwen_lightning.execution.ddl import Table
+from qwen_lightning.execution.links import Links, find_links
+
+# A variant of a large table holds a sample of it.
+MAX_ROWS = 3000
+_NUMBER = re.compile(r"\s*-?\d+(\.\d+)?\s*")
+
+
+def shuffled(dataset: Dataset, seed: str) -> dict[str, list[Row]]:
+    """The same rows in another physical order."""
+    rng = random.Random(seed)
+    return {name: rng.sample(rows, len(rows)) for name, rows in dataset.rows.items()}
+
+
+def perturbed(
+    dataset: Dataset, seed: str, duplicates: bool, literals: Mapping[tuple[str, str], Sequence[Any]] | None = None
+) -> dict[str, list[Row]]:
+    """One variant.
+
+    Args:
+        dataset: The original.
+        seed: Decides the variant, together with the data.
+        duplicates: Whether text that happens to be unique may repeat.
+        literals: Values by (table, column) that a query looks for: they are strewn over new rows, which then share few
+            parents, so that conditions on several of them meet.
+    """
+    maker = _Maker(dataset, find_links(dataset), random.Random(seed), duplicates, literals or {})
+    return maker.make()
+
+
+class _Maker:
+    def __init__(
+        self, dataset: Dataset, links: Links, rng: random.Random, duplicates: bool, literals: Mapping[tuple[str, str], Sequence[Any]]
+    ) -> None:
+        self.dataset, self.links, self.rng, self.duplicates, self.literals = dataset, links, rng, duplicates, literals
+        self.made: dict[str, list[Row]] = {}
+
+    def make(self) -> dict[str, list[Row]]:
+        for name in self.links.parents_first:
+            self.made[name] = self._table(self.dataset.schema.tables[name])
+        return {name: self.made[name] for name in self.dataset.rows}
+
+    def _table(self, table: Table) -> list[Row]:
+        rows = [list(row) for row in self.dataset.rows[table.name]]
+        sampled = len(rows) > MAX_ROWS
+        if sampled:
+            rows = [list(row) for row in self.rng.sample(self.dataset.rows[table.name], MAX_ROWS)]
+        keys = self.links.keys[table.name]
+        columns = list(table.columns)
+        positions = {column: index for index, column in enumerate(columns)}
+        parents = {positions[link.column]: self._parent_values(link.target, link.target_column) for link in self.links.of[table.name]}
+        if sampled:
+            for index, values in parents.items():
+                kept = set(values)
+                for row in rows:
+                    if row[index] is not None and row[index] not in kept and values:
+                        row[index] = self.rng.choice(values)
+        keyed = {positions[column] for key in keys for column in key}
+        free = [index for index in range(len(columns)) if index not in keyed]
+        self._permute(rows, free)
+        grown = [list(row) for row in rows]
+        count = 0 if not rows else min(200, 2 + len(rows) // 3) if not self.literals else min(60, 8 + len(rows) // 3)
+        taken = [{tuple(row[positions[c]] for c in key) for row in rows} for key in keys]
+        for _ in range(count):
+            clone = self._clone(table, rows, columns, free, parents)
+            if self._settle_keys(clone, keys, taken, positions, parents, rows):
+                grown.append(clone)
+        self.rng.shuffle(grown)
+        return [tuple(row) for row in grown]
+
+    def _parent_values(self, table: str, column: str) -> list[Any]:
+        index = list(self.dataset.schema.tables[table].columns).index(column)
+        values = [row[index] for row in self.made.get(table, self.dataset.rows[table]) if row[index] is not None]
+        return values
+
+    def _permute(self, rows: list[list[Any]], free: list[int]) -> None:
+        """Permute each free column among half the rows: values stay, what stands beside them changes."""
+        for index in free:
+            chosen = [i for i in range(len(rows)) if self.rng.random() < 0.5]
+            values = [rows[i][index] for i in chosen]
+            self.rng.shuffle(values)
+            for i, value in zip(chosen, values, strict=True):
+                rows[i][index] = value
+
+    def _clone(self, table: Table, rows: list[list[Any]], columns: list[str], free: list[int], parents: dict[int, list[Any]]) -> list[Any]:
+        base = self.rng.choice(rows)
+        clone = list(base)
+        for index in free:
+            column = columns[index]
+            wanted = self.literals.get((table.name, column))
+            if index in parents:
+                values = parents[index]
+                if values and clone[index] is not None and self.rng.random() < (0.8 if self.literals else 0.5):
+                    clone[index] = self.rng.choice(values[-6:] if self.literals else values)
+            elif wanted and self.rng.random() < 0.6:
+                clone[index] = self.rng.choice(list(wanted))
+            else:
+                clone[index] = self._value(clone[index], [row[index] for row in rows], column)
+        return clone
+
+    def _value(self, value: Any, column: list[Any], name: str) -> Any:
+        roll = self.rng.random()
+        if isinstance(value, bool) or value is None:
+            return self.rng.choice(column) if roll < 0.5 else value
+        if isinstance(value, str):
+            if not self.duplicates and len(set(column)) == len(column) > 1 and not any(_NUMBER.fullmatch(str(v)) for v in column):
+                return f"{value} {self.rng.choice('BCDFGHJKLM')}{self.rng.randint(2, 99)}" if _is_name(column) else value
+            return self.rng.choice(column) if roll < 0.4 else value
+        if roll < 0.35 or isinstance(value, (bytes, list, dict, tuple)):
+            return value
+        return _jitter(value, [v for v in column if v is not None], self.rng, extreme=roll > 0.75)
+
+    def _settle_keys(
+        self, clone: list[Any], keys: list[tuple[str, ...]], taken: list[set[tuple[Any, ...]]], positions: dict[str, int],
+        parents: dict[int, list[Any]], rows: list[list[Any]],
+    ) -> bool:  # fmt: skip
+        """Give the clone keys that no other row has; False where none is to be had."""
+        for key, seen in zip(keys, taken, strict=True):
+            indices = [positions[column] for column in key]
+            for _ in range(12):
+                for index in indices:
+                    if index in parents:
+                        if parents[index]:
+                            clone[index] = self.rng.choice(parents[index])
+                    elif len(indices) == 1 or index == indices[-1] or clone[index] is None or self.rng.random() < 0.5:
+                        clone[index] = self._fresh(clone[index], [row[index] for row in rows], seen if len(indices) == 1 else None)
+                if tuple(clone[index] for index in indices) not in seen:
+                    break
+            else:
+                return False
+        for key, seen in zip(keys, taken, strict=True):
+            seen.add(tuple(clone[positions[column]] for column in key))
+        return True
+
+    def _fresh(self, value: Any, column: list[Any], seen: set[tuple[Any, ...]] | None) -> Any:
+        values = [v for v in column if v is not None]
+        if isinstance(value, bool) or not values or value is None:
+            return value
+        if isinstance(value, (int, float, Decimal)):
+            top = max(max(values), max((item[0] for item in seen if item[0] is not None), default=value) if seen else value)
+            return type(value)(top + self.rng.choice((1, 1, 2)))
+        if isinstance(value, (datetime.date, datetime.timedelta)):
+            return _jitter(value, values, self.rng, extreme=True)
+        if isinstance(value, str):
+            return _next_code(value, self.rng)
+        return value
+
+
+def _is_name(column: list[Any]) -> bool:
+    """Text that is a name, not a date, code or sentence in disguise: appending to it keeps it what it is."""
+    texts = [v for v in column if isinstance(v, str)]
+    return bool(texts) and all(v[:1].isalpha() and not re.search(r"\d|@|/|www\.", v) for v in texts)
+
+
+def _next_code(value: str, rng: random.Random) -> str:
+    """A code of the same shape: letters for letters, digits for digits, from the second half on."""
+    keep = len(value) // 2
+    fresh = [rng.choice("0123456789") if c.isdigit() else rng.choice("ABCDEFGHIJKLMNOPQRSTUVWXYZ") if c.isupper() else
+             rng.choice("abcdefghijklmnopqrstuvwxyz") if c.islower() else c for c in value[keep:]]  # fmt: skip
+    return value[:keep] + "".join(fresh)
+
+
+def _jitter(value: Any, column: list[Any], rng: random.Random, extreme: bool) -> Any:
+    low, high = min(column), max(column)
+    if isinstance(value, (datetime.datetime, datetime.date)):
+        step = datetime.timedelta(days=rng.randint(1, 20))
+        try:
+            return (high + step if rng.random() < 0.5 else low - step) if extreme else value + rng.choice((-1, 1)) * step
+        except OverflowError:
+            return value
+    if isinstance(value, datetime.timedelta):
+        return value + datetime.timedelta(minutes=rng.randint(1, 90))
+    if not isinstance(value, (int, float, Decimal)) or value != value:
+        return rng.choice(column)
+    spread = max((high - low) / 8, 1) if high != low else 1
+    kind = type(value)
+    if extreme:
+        moved = high + kind(spread) if rng.random() < 0.6 else low - kind(spread)
+    else:
+        moved = value + kind(rng.choice((-1, 1))) * kind(max(1, rng.random() * float(spread)) if kind is int else rng.random() * float(spread))
+    if isinstance(value, (float, Decimal)):
+        places = max((-v.as_tuple().exponent for v in column if isinstance(v, Decimal) and v.is_finite()), default=2)
+        moved = round(moved, int(places))
+    return moved if low < 0 or moved >= 0 else abs(moved)
