@@ -40,7 +40,7 @@ class General(VerifiedTask[GeneralRecord]):
             DataError: One has not; the message names it.
         """
         try:
-            self.check_types.of(record)
+            self.check_types.validate(record)
         except DataError as error:
             raise DataError(f"general record: {error.message}") from None
 

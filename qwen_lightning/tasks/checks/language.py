@@ -8,7 +8,7 @@ from pydantic import AfterValidator
 
 from qwen_lightning.records import GeneralRecord
 from qwen_lightning.tasks.checks.base import Check, CheckResult, passed
-from qwen_lightning.tasks.checks.languages import LANGUAGES, detected, is_in, language_of
+from qwen_lightning.tasks.checks.languages import LANGUAGES, detected, is_in, languages_of
 
 
 def _known(code: str) -> str:
@@ -33,17 +33,16 @@ class Language(Check):
 
 
 class ReplyLanguage(Check):
-    """The running text, code left out, is in the language, or in that of `input` where none is given."""
+    """The text, code left out, is in the language, or in that of `input` (in its script, where it is short)."""
 
     type = "reply_language"
     language: LanguageCode | None = None
 
     def fits(self, record: GeneralRecord) -> None:
-        if self.language is None and language_of(record.input) is None:
+        if self.language is None and not languages_of(record.input):
             raise ValueError("cannot tell the language of input; name one")
 
     def measure(self, answer: str, record: GeneralRecord) -> CheckResult:
-        language = (self.language or language_of(record.input) or "").split("-")[0]
-        if not language:
-            return CheckResult(None, "cannot tell the language of input")
-        return passed(is_in(answer, language) is not False, f"is not in {language!r}")
+        wanted = (self.language.split("-")[0],) if self.language else languages_of(record.input)
+        asked = wanted[0] if len(wanted) == 1 else "the script of input"
+        return passed(is_in(answer, wanted) is not False, f"is not in {asked}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Collection
 from functools import lru_cache
 from typing import Any
 
@@ -37,7 +38,7 @@ _WORD = regex.compile(
     r"[\p{Han}]|\p{Hiragana}+|\p{Katakana}+|[\p{L}\p{M}--[\p{Han}\p{Hiragana}\p{Katakana}]]+", regex.V1
 )
 _OF_SCRIPT = {name: regex.compile(rf"\p{{{name}}}") for name in ("Han", "Hiragana", "Katakana", *SCRIPTS)}
-_ENOUGH_LETTERS = 20  # below this many, languages of one script cannot be told apart with any certainty
+_ENOUGH_LETTERS = 50  # below 40, langdetect takes more than one English text in 200 for another language
 _LIKELY = 0.2
 
 
@@ -70,8 +71,8 @@ def detected(text: str) -> str | None:
     return max(found, key=lambda language: found[language]) if found else None
 
 
-def is_in(text: str, language: str) -> bool | None:
-    """Whether the running text is in a language; code and addresses are left out.
+def is_in(text: str, languages: Collection[str]) -> bool | None:
+    """Whether the running text is in one of the languages; code and addresses are left out.
 
     Decided by script where that suffices, else by langdetect, and for a few words by script alone.
 
@@ -80,33 +81,39 @@ def is_in(text: str, language: str) -> bool | None:
     """
     prose = outside_code(text)
     scripts = _script_counts(prose)
-    total = sum(scripts.values())
-    if not total:
+    if not scripts:
         return None
-    han, kana = scripts.get("Han", 0), scripts.get("Kana", 0)
-    if language == "zh":
-        return 2 * han > total and kana * 20 < han
-    if language == "ja":
-        return 2 * (han + kana) > total and kana * 20 >= han
-    script = next(name for name, languages in SCRIPTS.items() if language in languages)
-    if 2 * scripts.get(script, 0) <= total:
-        return False
-    letters = sum(map(len, re.findall(r"[^\W\d_]+", prose)))
-    if len(SCRIPTS[script]) == 1 or letters < _ENOUGH_LETTERS:
-        return True
-    return probabilities(prose).get(language, 0.0) >= _LIKELY
+    possible = _written_in(scripts)
+    fitting = set(possible) & set(languages)
+    if not fitting or len(fitting) == len(possible) or _letters(prose) < _ENOUGH_LETTERS:
+        return bool(fitting)
+    found = probabilities(prose)
+    return sum(found.get(language, 0.0) for language in fitting) >= _LIKELY
 
 
-def language_of(text: str) -> str | None:
-    """The language of a text as a code of `LANGUAGES`; None where it has too few letters to tell."""
+@lru_cache(maxsize=1024)  # a prompt is asked for once a completion
+def languages_of(text: str) -> tuple[str, ...]:
+    """The languages that a text may be in: one where it can be told, those of its script where it is short."""
     prose = outside_code(text)
-    for language in ("zh", "ja", *(languages[0] for languages in SCRIPTS.values() if len(languages) == 1)):
-        if is_in(prose, language):
-            return language
-    if sum(map(len, re.findall(r"[^\W\d_]+", prose))) < _ENOUGH_LETTERS:
-        return None
-    found = (detected(prose) or "").split("-")[0]
-    return found if found in LANGUAGES else None
+    possible = _written_in(_script_counts(prose))
+    if len(possible) < 2 or _letters(prose) < _ENOUGH_LETTERS:
+        return possible
+    found = probabilities(prose)
+    best = max(possible, key=lambda language: found.get(language, 0.0))
+    return (best,) if best in found else possible
+
+
+def _written_in(scripts: dict[str, int]) -> tuple[str, ...]:
+    """The languages that the script of more than half the words leaves open."""
+    total = sum(scripts.values())
+    han, kana = scripts.get("Han", 0), scripts.get("Kana", 0)
+    if 2 * (han + kana) > total:
+        return ("ja",) if kana * 20 >= han else ("zh",)
+    return next((SCRIPTS[name] for name, count in scripts.items() if name in SCRIPTS and 2 * count > total), ())
+
+
+def _letters(text: str) -> int:
+    return sum(map(len, re.findall(r"[^\W\d_]+", text)))
 
 
 def _script_counts(text: str) -> dict[str, int]:

@@ -93,20 +93,26 @@ class CheckRegistry(Mapping[str, type[Check]]):
         """The record's checks by the names that verdicts use: the type, `type#2`, `type#3` where it repeats.
 
         Raises:
-            DataError: As `build`, or a check cannot be made on this record.
+            DataError: As `build`.
         """
         found: dict[str, Check] = {}
         counts: dict[str, int] = {}
-        for entry in record.checks:
-            check = self.build(entry)
+        for check in map(self.build, record.checks):
             counts[check.type] = counts.get(check.type, 0) + 1
-            name = check.type if counts[check.type] == 1 else f"{check.type}#{counts[check.type]}"
+            found[check.type if counts[check.type] == 1 else f"{check.type}#{counts[check.type]}"] = check
+        return found
+
+    def validate(self, record: GeneralRecord) -> None:
+        """Check that every entry names a check that can be made on the record.
+
+        Raises:
+            DataError: As `build`, or a check cannot be made on this record.
+        """
+        for name, check in self.of(record).items():
             try:
                 check.fits(record)
             except ValueError as error:
                 raise DataError(f"check {name}: {error}") from None
-            found[name] = check
-        return found
 
 
 def arguments_of(check: type[Check]) -> list[str]:

@@ -28,7 +28,7 @@ def test_names_count_repeated_types_by_their_place():
 def test_a_fault_names_the_check_by_its_place():
     language = {"type": "reply_language", "language": "en"}
     with pytest.raises(DataError, match="check reply_language#2: cannot tell"):
-        CheckRegistry().of(record(language, {"type": "reply_language"}))
+        CheckRegistry().validate(record(language, {"type": "reply_language"}))
 
 
 def test_a_check_of_ones_own_joins_or_takes_a_place():
