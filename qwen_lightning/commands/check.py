@@ -103,12 +103,18 @@ def verify_golds(registry: TaskRegistry, findings: Findings) -> None:
 
 
 def _judge_gold(registry: TaskRegistry, item: Located, verdict: Verdict, findings: Findings) -> None:
+    if verdict.gaps:
+        # A gold that does not run looks like a gap, since gold is taken to be right; judged as a query it may be wrong.
+        task, alone = registry.verified(item.record.task), item.record.model_copy(update={"gold": None})
+        unaided = task.verify(alone, task.target(item.record))
+        if min(unaided.checks.values(), default=1.0) < 1:
+            verdict = unaided
+    because = f": {verdict.detail}" if verdict.detail else ""
     failed = [name for name, value in verdict.checks.items() if value < 1 and name != RESERVED]
     if failed:
-        because = f": {verdict.detail}" if verdict.detail else ""
         findings.faults.append(DataError(f"gold fails {', '.join(failed)}{because}", item.file, item.line))
     elif undecided := _undecided(registry, item, verdict):
-        findings.notes.append(f"{item.file}:{item.line}: note: {undecided}")
+        findings.notes.append(f"{item.file}:{item.line}: note: {undecided}{because}")
 
 
 def _judgeable(registry: TaskRegistry, item: Located) -> bool:
@@ -121,13 +127,12 @@ def _judgeable(registry: TaskRegistry, item: Located) -> bool:
 
 
 def _undecided(registry: TaskRegistry, item: Located, verdict: Verdict) -> str:
-    """Why a gold is neither right nor wrong; empty where it is right."""
-    because = f": {verdict.detail}" if verdict.detail else ""
+    """What could not be decided of a gold; empty where all was."""
     if verdict.gaps:
-        return f"the engine lacks something, {', '.join(sorted(verdict.gaps))} not made{because}"
-    decides = getattr(registry[item.record.task], "decides", None)
+        return f"the engine lacks something, {', '.join(sorted(verdict.gaps))} not made"
+    decides = registry.verified(item.record.task).decides
     if decides is not None and decides not in verdict.checks and getattr(item.record, "database", None) is not None:
-        return f"{decides} not made{because}"
+        return f"{decides} not made"
     return ""
 
 
