@@ -26,5 +26,8 @@ class FunctionCall(Task[FunctionCallRecord]):
 
     def target(self, record: FunctionCallRecord) -> str:
         super().target(record)
-        calls = [json.dumps({"name": call.name, "arguments": call.arguments}, ensure_ascii=False) for call in record.gold or []]
+        calls = [
+            json.dumps({"name": call.name, "arguments": call.arguments}, ensure_ascii=False)
+            for call in record.gold or []
+        ]
         return "\n".join(f"<tool_call>\n{call}\n</tool_call>" for call in calls) or NO_TOOL_FITS

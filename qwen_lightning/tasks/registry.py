@@ -26,7 +26,15 @@ class TaskRegistry(Mapping[str, Task]):
     """
 
     def __init__(self, sql: QueryExecutor | None = None, custom: list[Task] | None = None) -> None:
-        builtin: list[Task] = [IntentRewrite(), SlotJSON(), FunctionCall(), Text2SQL(sql), Text2Cypher(), General(), Persona()]
+        builtin: list[Task] = [
+            IntentRewrite(),
+            SlotJSON(),
+            FunctionCall(),
+            Text2SQL(sql),
+            Text2Cypher(),
+            General(),
+            Persona(),
+        ]
         self._tasks: dict[str, Task] = {task.name: task for task in [*builtin, *(custom or [])]}
         self.sql = sql
         self.reader = TaskRecordReader(self._tasks)
