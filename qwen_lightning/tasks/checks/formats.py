@@ -17,7 +17,7 @@ _FENCE = re.compile(r"^[ \t]*(`{3,}|~{3,})[ \t]*([\w+#.-]*)[^\n]*\n(.*?)^[ \t]*\
 _WHOLE_FENCE = re.compile(r"\A```[ \t]*(?:json)?[ \t]*\n(.*)\n[ \t]*```\Z", re.DOTALL | re.IGNORECASE)
 _ROW = re.compile(r"(?<!\\)\|")
 _DELIMITER = re.compile(r"^:?-+:?$")
-_ITEM = re.compile(r"^(?P<indent>[ \t]*)(?:(?P<bullet>[-*+•])|(?P<number>\d{1,9})[.)、])[ \t]+\S")
+_ITEM = re.compile(r"^(?P<indent>[ \t]*)(?:(?P<bullet>[-*+•])|(?P<number>\d{1,9})(?:[.)]|(?=、)))(?:[ \t]+|、[ \t]*)\S")
 
 
 class JSONFormat(Check):
