@@ -17,6 +17,8 @@ _NUMBER = re.compile(
     rf"(?:\s*(?P<scale>{'|'.join(sorted(_SCALES, key=len, reverse=True))})(?![A-Za-z]))?",
     re.IGNORECASE,
 )
+# A minus touches its number; with a space it is a dash or an item of a list, unless it follows an equals sign.
+_MINUS = re.compile(r"(?:^|[^\w)\]%]|[\u3040-\u9fff])-[$€£¥₹]?$|[$€£¥₹]-$|[=(]\s?-\s$")
 _LONGEST = 60  # digits; longer runs are noise
 _DIGITS = {
     "零": 0,
@@ -101,9 +103,8 @@ def _read(text: str, match: re.Match[str]) -> set[Fraction]:
         values |= {value / 100 for value in values}
     if match["scale"]:
         values |= {value * _SCALES[match["scale"].lower()] for value in values}
-    before = text[max(0, match.start() - 4) : match.start()]
-    negative = re.search(r"(?:^|[^\w)\]%]|[\u3040-\u9fff])-\s?[$€£¥₹]?$|[$€£¥₹]-$", before) is not None
-    return {-value for value in values} if negative else values
+    before = text[max(0, match.start() - 6) : match.start()]
+    return {-value for value in values} if _MINUS.search(before) else values
 
 
 def _separated(body: str) -> set[Fraction]:
