@@ -1,4 +1,4 @@
-"""Static analysis of a query against the DDL of its record."""
+"""Static analysis of a Postgres query against the DDL of its record: what Postgres itself would refuse, before any data."""
 
 from __future__ import annotations
 
@@ -6,20 +6,37 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlglot import exp
-
+from qwen_lightning.errors import DataError
+from qwen_lightning.execution.binder import Binder
 from qwen_lightning.execution.binding import Call
-from qwen_lightning.execution.ddl import fold, read_schema
+from qwen_lightning.execution.ddl import read_schema
 from qwen_lightning.execution.parsing import NotParsed, Parsed, parse_query
 
 
 @dataclass(slots=True)
 class Analysis:
+    """What is known of a query before it runs.
+
+    Args:
+        parses: It is one read query.
+        parsed: Its trees; None where it does not parse.
+        references: Every table and column stands in the schema.
+        dialect: Only Postgres's syntax and functions are used.
+        faults: Everything that Postgres would refuse, the two above included.
+        detail: The faults in one line.
+        tables: Tables that the result can hang on; those of unused CTEs are not among them.
+        constant: Its output hangs on no table.
+        volatile: It calls a function whose value changes from call to call.
+        order_dependent: Its result may hang on the physical order of rows.
+        calls: Function calls by position in the text.
+        literals: Values that it looks for, by (table, column).
+    """
+
     parses: bool
     parsed: Parsed | None = None
     references: bool = True
     dialect: bool = True
-    faults: list[str] = field(default_factory=list)
+    faults: Sequence[str] = ()
     detail: str = ""
     tables: frozenset[str] = frozenset()
     constant: bool = False
@@ -30,12 +47,37 @@ class Analysis:
 
 
 def analyse(query: str, schema: str, dialect: str) -> Analysis:
+    """Analyse one query.
+
+    Raises:
+        DataError: The schema cannot be read, or the dialect is not Postgres.
+    """
+    if dialect.lower() not in ("postgres", "postgresql"):
+        raise DataError(f"dialect {dialect!r} cannot be verified; postgres can")
+    known = read_schema(schema)
     try:
         parsed = parse_query(query)
     except NotParsed as error:
-        return Analysis(False, detail=str(error), references=False, dialect=False)
-    from qwen_lightning.execution.translation import is_cte_reference
-    known = read_schema(schema)
-    tables = {fold(t.this) for t in parsed.native.find_all(exp.Table) if isinstance(t.this, exp.Identifier) and not is_cte_reference(t)}
-    missing = tables - known.tables.keys()
-    return Analysis(True, parsed, references=not missing, faults=[f"no table {m}" for m in missing], detail=f"no table {missing}" if missing else "", tables=frozenset(tables - missing))
+        return Analysis(False, references=False, dialect=False, detail=f"does not parse: {error}")
+    binder = Binder(known)
+    try:
+        outputs = binder.query(parsed.tree, {}, None, top=True)
+    except RecursionError:
+        return Analysis(False, references=False, dialect=False, detail="does not parse: nested too deeply")
+    found = binder.findings
+    for message in parsed.alien:
+        found.alien(message)
+    return Analysis(
+        True,
+        parsed,
+        references=not found.missing,
+        dialect=not found.foreign,
+        faults=tuple(found.faults),
+        detail="; ".join(found.faults[:3]),
+        tables=frozenset(binder.tables),
+        constant=bool(outputs) and all(output.constant for output in outputs),
+        volatile=found.volatile,
+        order_dependent=found.order_dependent,
+        calls=found.calls,
+        literals=dict(found.literals),
+    )

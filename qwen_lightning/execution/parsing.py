@@ -7,13 +7,17 @@ call with its name and its arguments in order.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 from sqlglot import exp
 from sqlglot.dialects.postgres import Postgres
 from sqlglot.errors import SqlglotError
 from sqlglot.tokens import Token, TokenType
 
+# Type names that sqlglot maps to Postgres's without a trace.
+_ALIEN_TYPES = frozenset("string datetime tinyint mediumint unsigned nvarchar nchar long double clob blob number int64 float64 signed byteint".split())
 MARK = "fn$"
 MAX_CHARACTERS = 20_000
 MAX_TOKENS = 4_000
@@ -28,7 +32,7 @@ _SYNTAX = frozenset(
     "all and any array as between by case cast cube except exists extract filter from group grouping having if in intersect "
     "is join lateral like ilike limit materialized not offset on or order over overlay partition position recursive rollup row "
     "rows select set sets similar some substring then to trim union using values when where window with within else end "
-    "distinct escape fetch only tablesample unnest interval current_timestamp current_time localtime localtimestamp ordinality "
+    "distinct overlaps escape fetch only tablesample unnest interval current_timestamp current_time localtime localtimestamp ordinality "
     "xmltable json_table returning isnull notnull variadic precision zone varying collate".split()
 )
 _FIRST_TOKENS = frozenset({TokenType.SELECT, TokenType.WITH, TokenType.VALUES, TokenType.TABLE, TokenType.L_PAREN})
@@ -41,11 +45,15 @@ class NotParsed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """`tree` keeps every call under its own name; `native` is sqlglot's usual tree, for translation."""
+    """`tree` keeps every call under its own name; `native` is sqlglot's usual tree, for translation.
+
+    `alien` names syntax that the parser takes and Postgres does not.
+    """
 
     text: str
     tree: exp.Expression
     native: exp.Expression
+    alien: tuple[str, ...] = ()
 
 
 def parse_query(text: str) -> Parsed:
@@ -68,8 +76,8 @@ def parse_query(text: str) -> Parsed:
         raise NotParsed(f"starts with {tokens[0].text[:30]!r}; only SELECT, WITH ... SELECT and VALUES are taken")
     _guard(tokens)
     try:
-        native = _DIALECT.parser().parse(tokens, text)
-        marked = _DIALECT.parser().parse(_marked(_DIALECT.tokenize(text)), text)
+        native = _DIALECT.parser().parse(_without_lambdas(tokens), text)
+        marked = _DIALECT.parser().parse(_marked(_without_lambdas(_DIALECT.tokenize(text))), text)
     except (SqlglotError, RecursionError, ValueError, TypeError, AttributeError, KeyError, IndexError) as error:
         raise NotParsed(f"syntax error: {str(error).splitlines()[0][:120]}") from None
     statements = [statement for statement in marked if statement is not None]
@@ -88,7 +96,38 @@ def parse_query(text: str) -> Parsed:
             raise NotParsed("a parameter is no value")
     _check_shape(tree, tokens)
     _unmark(tree)
-    return Parsed(text, tree, native_tree)
+    return Parsed(text, tree, native_tree, tuple(_alien_syntax(_DIALECT.tokenize(text), text)))
+
+
+def _alien_syntax(tokens: list[Token], text: str) -> Iterator[str]:
+    """Syntax that sqlglot's Postgres grammar takes over from other dialects."""
+    for before, token in pairwise(tokens):
+        kind = token.token_type
+        if kind == TokenType.EQ and text[token.start : token.end + 1] == "==":
+            yield "== is no operator"
+        if before.token_type == TokenType.LIMIT and token.token_type == TokenType.PERCENT:
+            yield "LIMIT PERCENT is not Postgres's"
+        if kind in _TYPE_TOKENS and token.text.lower() in _ALIEN_TYPES and before.token_type in (TokenType.DCOLON, TokenType.ALIAS):
+            if before.token_type == TokenType.DCOLON or _in_cast(tokens, tokens.index(token)):
+                yield f'type "{token.text.lower()}" does not exist'
+        if before.token_type == TokenType.INTERVAL and kind == TokenType.NUMBER:
+            yield "INTERVAL takes a quoted string"
+        if before.token_type == TokenType.COMMA and kind in (TokenType.FROM, TokenType.R_PAREN, TokenType.WHERE, TokenType.GROUP_BY, TokenType.ORDER_BY):
+            yield "a comma with nothing after it"
+    if tokens and tokens[-1].token_type == TokenType.COMMA:
+        yield "a comma with nothing after it"
+    depth, limits = 0, set()
+    for token in tokens:
+        kind = token.token_type
+        depth += (kind == TokenType.L_PAREN) - (kind == TokenType.R_PAREN)
+        if kind == TokenType.LIMIT:
+            limits.add(depth)
+        elif kind in (TokenType.SELECT, TokenType.UNION, TokenType.OFFSET):
+            limits.discard(depth)
+        elif kind == TokenType.COMMA and depth in limits:
+            yield "LIMIT a, b is not Postgres's; use LIMIT and OFFSET"
+        elif kind == TokenType.R_PAREN:
+            limits.discard(depth + 1)
 
 
 def _check_shape(tree: exp.Expression, tokens: list[Token]) -> None:
@@ -150,6 +189,21 @@ def _marked(tokens: list[Token]) -> list[Token]:
         token.text = MARK + token.text
         token.token_type = TokenType.VAR
     return tokens
+
+
+def _without_lambdas(tokens: list[Token]) -> list[Token]:
+    """`f(a -> 'b')` is JSON in Postgres; the parser takes it for a lambda unless the name stands in two pairs of parentheses."""
+    kept: list[Token] = []
+    for index, token in enumerate(tokens):
+        arrow = index + 1 < len(tokens) and tokens[index + 1].token_type == TokenType.ARROW
+        first = kept and kept[-1].token_type in (TokenType.L_PAREN, TokenType.COMMA)
+        if arrow and first and token.token_type in (TokenType.VAR, TokenType.IDENTIFIER):
+            opening, closing = (Token(kind, sign, token.line, token.col, token.start, token.end) for kind, sign in
+                                ((TokenType.L_PAREN, "("), (TokenType.R_PAREN, ")")))  # fmt: skip
+            kept += [opening, opening, token, closing, closing]
+        else:
+            kept.append(token)
+    return kept
 
 
 def _in_cast(tokens: list[Token], index: int) -> bool:
