@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,6 +29,7 @@ class Analysis:
         volatile: It calls a function whose value changes from call to call.
         order_dependent: Its result may hang on the physical order of rows.
         calls: Function calls by position in the text.
+        dependent: Positions of columns that stand ungrouped because a grouped primary key determines them.
         literals: Values that it looks for, by (table, column).
     """
 
@@ -43,6 +44,7 @@ class Analysis:
     volatile: bool = False
     order_dependent: bool = False
     calls: Mapping[int, Call] = field(default_factory=dict)
+    dependent: Set[int] = frozenset()
     literals: Mapping[tuple[str, str], Sequence[Any]] = field(default_factory=dict)
 
 
@@ -79,5 +81,6 @@ def analyse(query: str, schema: str, dialect: str) -> Analysis:
         volatile=found.volatile,
         order_dependent=found.order_dependent,
         calls=found.calls,
+        dependent=found.dependent,
         literals=dict(found.literals),
     )

@@ -78,6 +78,8 @@ class Findings:
     calls: dict[int, Call] = field(default_factory=dict)
     literals: dict[tuple[str, str], list[Any]] = field(default_factory=lambda: defaultdict(list))
     resolved: dict[int, Resolved] = field(default_factory=dict)
+    # Positions in the text of columns that stand ungrouped because a grouped primary key determines them.
+    dependent: set[int] = field(default_factory=set)
     volatile: bool = False
     order_dependent: bool = False
 

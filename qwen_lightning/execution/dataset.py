@@ -21,7 +21,7 @@ _DUCKDB_TYPES = {
     "int2": "SMALLINT", "int4": "INTEGER", "int8": "BIGINT", "float4": "REAL", "float8": "DOUBLE", "text": "VARCHAR",
     "varchar": "VARCHAR", "bpchar": "VARCHAR", "name": "VARCHAR", "bool": "BOOLEAN", "date": "DATE", "time": "TIME", "timetz": "TIMETZ",
     "timestamp": "TIMESTAMP", "timestamptz": "TIMESTAMPTZ", "interval": "INTERVAL", "json": "JSON", "jsonb": "JSON", "uuid": "UUID",
-    "bytea": "BLOB",
+    "bytea": "BLOB", "money": "DECIMAL(19, 2)",
 }  # fmt: skip
 _POSTGRES_TYPES = {
     "TINYINT": "int2", "SMALLINT": "int2", "INTEGER": "int4", "BIGINT": "int8", "HUGEINT": "numeric", "FLOAT": "float4", "DOUBLE": "float8",
@@ -43,6 +43,7 @@ class Dataset:
     schema: Schema
     rows: dict[str, list[Row]]
     numeric: dict[tuple[str, str], str] = field(default_factory=dict)
+    links: Any = None
 
     def duckdb_type(self, table: Table, column: str) -> str:
         """The DuckDB type that holds a Postgres column."""

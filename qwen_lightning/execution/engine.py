@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,10 +26,11 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Runnable:
-    """A query as the engine needs it: the parse and what the binder found out about its calls, by position in the text."""
+    """A query as the engine needs it: the parse, and what the binder found out about calls and columns, by position."""
 
     parsed: Parsed
     calls: Mapping[int, Call] = field(default_factory=dict)
+    dependent: Set[int] = frozenset()
 
 
 class Engine(ABC):

@@ -71,7 +71,12 @@ def check_grouping(binder: Binder, scope: Scope, keys: list[exp.Expression], ite
             if found is None or found.scope is not scope:
                 return
             place = (id(found.relation), found.output.name)
-            if place not in columns and id(found.relation) not in determined:
+            if place in columns:
+                return
+            if id(found.relation) in determined:
+                if node.this.meta:
+                    binder.findings.dependent.add(node.this.meta["start"])
+            else:
                 name = f"{found.relation.name}.{found.output.name}" if found.relation.name else found.output.name
                 binder.findings.fault(f'column "{name}" must appear in the GROUP BY clause or be used in an aggregate function')
             return

@@ -71,7 +71,7 @@ class Judge:
     def decide(self, job: QueryJob, analysis: Analysis, static: QueryOutcome, gold: Gold | None) -> QueryOutcome:
         """Run the query and compare it with the gold."""
         assert job.database is not None and analysis.parsed is not None
-        query = Runnable(analysis.parsed, analysis.calls)
+        query = Runnable(analysis.parsed, analysis.calls, analysis.dependent)
         original = self.engine.variants(job.database)[0]
         result = self._limited(original, query)
         if result.gap:
@@ -133,11 +133,11 @@ class Judge:
         return gold
 
     def _expect(self, variant: str, analysis: Analysis, parsed: Any, ordered: Any) -> Expected | Result:
-        result = self._limited(variant, Runnable(ordered.parsed, analysis.calls))
+        result = self._limited(variant, Runnable(ordered.parsed, analysis.calls, analysis.dependent))
         if result.fault or result.gap:
-            plain = self._limited(variant, Runnable(parsed, analysis.calls))
+            plain = self._limited(variant, Runnable(parsed, analysis.calls, analysis.dependent))
             return plain if plain.fault or plain.gap else Expected(plain.rows, plain.width)
-        return ordered.expected(result, lambda query: self._limited(variant, Runnable(query, analysis.calls)))
+        return ordered.expected(result, lambda query: self._limited(variant, Runnable(query, analysis.calls, analysis.dependent)))
 
     def _direct(self, database: str, analysis: Analysis, parsed: Any, ordered: Any, gold: Gold) -> None:
         """Where no standard variant moves the gold's result, look for one that does."""

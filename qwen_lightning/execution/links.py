@@ -85,7 +85,7 @@ def _infer_link(
         for target in other.columns:
             if other.name == table.name or (other.name, target) not in unique or category(other.columns[target]) != kind:
                 continue
-            score = _name_score(column, other.name, target)
+            score = _name_score(column, other.name, target) or _sparse(values[other.name, target], column, target, mine)
             if score and present <= set(values[other.name, target]) and (best is None or score > best[0]):
                 # Two tables that share an id: the one that holds more of them is the parent.
                 if (table.name, column) in unique and len(values[other.name, target]) == len(mine) and other.name > table.name:
@@ -103,7 +103,18 @@ def _name_score(column: str, table: str, target: str) -> int:
         return 2
     if a.endswith(b) and len(b) > 3 and b not in ("name", "year", "date", "type"):
         return 2
-    return 1 if b.endswith(("id", "code")) and (stem == a or a in b) else 0
+    if len(stem) > 3 and stem in a and b.endswith(("id", "code", "key", "no")):
+        return 2
+    if len(a) > 3 and a.rstrip("s") in t and b.endswith("id"):
+        return 1
+    return 1 if b.endswith(("id", "code")) and (stem == a or (len(a) > 3 and a in b)) else 0
+
+
+def _sparse(parents: list[Any], column: str, target: str, mine: list[Any]) -> int:
+    """Ids from a thinly used range that all stand in another table are no accident."""
+    if not target.lower().endswith("id") or not column.lower().endswith("id") or not isinstance(parents[0], int) or len(set(mine)) < 3:
+        return 0
+    return int(max(parents) - min(parents) > 2 * len(parents) or min(parents) > 50)
 
 
 def _unique_together(dataset: Dataset, table: Table, columns: tuple[str, ...]) -> bool:

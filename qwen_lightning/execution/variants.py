@@ -20,7 +20,7 @@ from qwen_lightning.execution.links import Links, find_links
 
 # A variant of a large table holds a sample of it.
 MAX_ROWS = 3000
-_NUMBER = re.compile(r"\s*-?\d+(\.\d+)?\s*")
+_NO_NAME = re.compile(r"\d|@|/|www\.")
 
 
 def shuffled(dataset: Dataset, seed: str) -> dict[str, list[Row]]:
@@ -41,8 +41,9 @@ def perturbed(
         literals: Values by (table, column) that a query looks for: they are strewn over new rows, which then share few
             parents, so that conditions on several of them meet.
     """
-    maker = _Maker(dataset, find_links(dataset), random.Random(seed), duplicates, literals or {})
-    return maker.make()
+    if dataset.links is None:
+        dataset.links = find_links(dataset)
+    return _Maker(dataset, dataset.links, random.Random(seed), duplicates, literals or {}).make()
 
 
 class _Maker:
@@ -72,6 +73,7 @@ class _Maker:
                 for row in rows:
                     if row[index] is not None and row[index] not in kept and values:
                         row[index] = self.rng.choice(values)
+        values = [_Column([row[index] for row in rows]) for index in range(len(columns))]
         keyed = {positions[column] for key in keys for column in key}
         free = [index for index in range(len(columns)) if index not in keyed]
         self._permute(rows, free)
@@ -79,8 +81,8 @@ class _Maker:
         count = 0 if not rows else min(200, 2 + len(rows) // 3) if not self.literals else min(60, 8 + len(rows) // 3)
         taken = [{tuple(row[positions[c]] for c in key) for row in rows} for key in keys]
         for _ in range(count):
-            clone = self._clone(table, rows, columns, free, parents)
-            if self._settle_keys(clone, keys, taken, positions, parents, rows):
+            clone = self._clone(table, rows, columns, free, parents, values)
+            if self._settle_keys(clone, keys, taken, positions, parents, values):
                 grown.append(clone)
         self.rng.shuffle(grown)
         return [tuple(row) for row in grown]
@@ -99,37 +101,39 @@ class _Maker:
             for i, value in zip(chosen, values, strict=True):
                 rows[i][index] = value
 
-    def _clone(self, table: Table, rows: list[list[Any]], columns: list[str], free: list[int], parents: dict[int, list[Any]]) -> list[Any]:
+    def _clone(
+        self, table: Table, rows: list[list[Any]], columns: list[str], free: list[int], parents: dict[int, list[Any]], values: list[_Column]
+    ) -> list[Any]:
         base = self.rng.choice(rows)
         clone = list(base)
         for index in free:
             column = columns[index]
             wanted = self.literals.get((table.name, column))
             if index in parents:
-                values = parents[index]
-                if values and clone[index] is not None and self.rng.random() < (0.8 if self.literals else 0.5):
-                    clone[index] = self.rng.choice(values[-6:] if self.literals else values)
+                known = parents[index]
+                if known and clone[index] is not None and self.rng.random() < (0.8 if self.literals else 0.5):
+                    clone[index] = self.rng.choice(known[-6:] if self.literals else known)
             elif wanted and self.rng.random() < 0.6:
                 clone[index] = self.rng.choice(list(wanted))
             else:
-                clone[index] = self._value(clone[index], [row[index] for row in rows], column)
+                clone[index] = self._value(clone[index], values[index])
         return clone
 
-    def _value(self, value: Any, column: list[Any], name: str) -> Any:
+    def _value(self, value: Any, column: _Column) -> Any:
         roll = self.rng.random()
         if isinstance(value, bool) or value is None:
-            return self.rng.choice(column) if roll < 0.5 else value
+            return self.rng.choice(column.values) if roll < 0.5 else value
         if isinstance(value, str):
-            if not self.duplicates and len(set(column)) == len(column) > 1 and not any(_NUMBER.fullmatch(str(v)) for v in column):
-                return f"{value} {self.rng.choice('BCDFGHJKLM')}{self.rng.randint(2, 99)}" if _is_name(column) else value
-            return self.rng.choice(column) if roll < 0.4 else value
+            if not self.duplicates and column.unique and column.names:
+                return f"{value} {self.rng.choice('BCDFGHJKLM')}{self.rng.randint(2, 99)}"
+            return self.rng.choice(column.values) if roll < 0.4 and (self.duplicates or not column.unique) else value
         if roll < 0.35 or isinstance(value, (bytes, list, dict, tuple)):
             return value
-        return _jitter(value, [v for v in column if v is not None], self.rng, extreme=roll > 0.75)
+        return _jitter(value, column, self.rng, extreme=roll > 0.75)
 
     def _settle_keys(
         self, clone: list[Any], keys: list[tuple[str, ...]], taken: list[set[tuple[Any, ...]]], positions: dict[str, int],
-        parents: dict[int, list[Any]], rows: list[list[Any]],
+        parents: dict[int, list[Any]], values: list[_Column],
     ) -> bool:  # fmt: skip
         """Give the clone keys that no other row has; False where none is to be had."""
         for key, seen in zip(keys, taken, strict=True):
@@ -140,7 +144,7 @@ class _Maker:
                         if parents[index]:
                             clone[index] = self.rng.choice(parents[index])
                     elif len(indices) == 1 or index == indices[-1] or clone[index] is None or self.rng.random() < 0.5:
-                        clone[index] = self._fresh(clone[index], [row[index] for row in rows], seen if len(indices) == 1 else None)
+                        clone[index] = self._fresh(clone[index], values[index], len(indices) == 1)
                 if tuple(clone[index] for index in indices) not in seen:
                     break
             else:
@@ -149,24 +153,31 @@ class _Maker:
             seen.add(tuple(clone[positions[column]] for column in key))
         return True
 
-    def _fresh(self, value: Any, column: list[Any], seen: set[tuple[Any, ...]] | None) -> Any:
-        values = [v for v in column if v is not None]
-        if isinstance(value, bool) or not values or value is None:
+    def _fresh(self, value: Any, column: _Column, alone: bool) -> Any:
+        if isinstance(value, bool) or value is None:
             return value
         if isinstance(value, (int, float, Decimal)):
-            top = max(max(values), max((item[0] for item in seen if item[0] is not None), default=value) if seen else value)
-            return type(value)(top + self.rng.choice((1, 1, 2)))
+            column.top = (column.high if column.top is None else column.top) + self.rng.choice((1, 1, 2))
+            return type(value)(column.top) if alone else self.rng.choice(column.values) or value
         if isinstance(value, (datetime.date, datetime.timedelta)):
-            return _jitter(value, values, self.rng, extreme=True)
-        if isinstance(value, str):
-            return _next_code(value, self.rng)
-        return value
+            return _jitter(value, column, self.rng, extreme=True)
+        return _next_code(value, self.rng) if isinstance(value, str) else value
 
 
-def _is_name(column: list[Any]) -> bool:
-    """Text that is a name, not a date, code or sentence in disguise: appending to it keeps it what it is."""
-    texts = [v for v in column if isinstance(v, str)]
-    return bool(texts) and all(v[:1].isalpha() and not re.search(r"\d|@|/|www\.", v) for v in texts)
+class _Column:
+    """A column's values in the original, and what is asked of them often."""
+
+    def __init__(self, values: list[Any]) -> None:
+        self.values, self.top = values, None
+        known = [value for value in values if value is not None]
+        first = known[0] if known else None
+        ordered = isinstance(first, (int, float, Decimal, datetime.date, datetime.timedelta)) and not isinstance(first, bool)
+        self.low, self.high = (min(known), max(known)) if ordered else (None, None)
+        texts = [value for value in known if isinstance(value, str)]
+        self.unique = len(texts) == len(values) > 1 and len(set(texts)) == len(texts)
+        # Text that is a name, not a number, date, code or address in disguise: a suffix leaves it what it is.
+        self.names = bool(texts) and all(text[:1].isalpha() and not _NO_NAME.search(text) for text in texts)
+        self.places = max((-int(v.as_tuple().exponent) for v in known if isinstance(v, Decimal) and v.is_finite()), default=2)
 
 
 def _next_code(value: str, rng: random.Random) -> str:
@@ -177,9 +188,10 @@ def _next_code(value: str, rng: random.Random) -> str:
     return value[:keep] + "".join(fresh)
 
 
-def _jitter(value: Any, column: list[Any], rng: random.Random, extreme: bool) -> Any:
-    low, high = min(column), max(column)
-    if isinstance(value, (datetime.datetime, datetime.date)):
+def _jitter(value: Any, column: _Column, rng: random.Random, extreme: bool) -> Any:
+    """A value near another one, or one beyond all that the column holds."""
+    low, high = column.low, column.high
+    if isinstance(value, datetime.date):
         step = datetime.timedelta(days=rng.randint(1, 20))
         try:
             return (high + step if rng.random() < 0.5 else low - step) if extreme else value + rng.choice((-1, 1)) * step
@@ -187,15 +199,14 @@ def _jitter(value: Any, column: list[Any], rng: random.Random, extreme: bool) ->
             return value
     if isinstance(value, datetime.timedelta):
         return value + datetime.timedelta(minutes=rng.randint(1, 90))
-    if not isinstance(value, (int, float, Decimal)) or value != value:
-        return rng.choice(column)
-    spread = max((high - low) / 8, 1) if high != low else 1
+    if not isinstance(value, (int, float, Decimal)) or value != value or low is None:
+        return rng.choice(column.values)
     kind = type(value)
+    spread = max((high - low) / 8, 1)
     if extreme:
         moved = high + kind(spread) if rng.random() < 0.6 else low - kind(spread)
     else:
-        moved = value + kind(rng.choice((-1, 1))) * kind(max(1, rng.random() * float(spread)) if kind is int else rng.random() * float(spread))
+        moved = value + rng.choice((-1, 1)) * kind(max(1, rng.random() * float(spread)) if kind is int else rng.random() * float(spread))
     if isinstance(value, (float, Decimal)):
-        places = max((-v.as_tuple().exponent for v in column if isinstance(v, Decimal) and v.is_finite()), default=2)
-        moved = round(moved, int(places))
+        moved = round(moved, column.places)
     return moved if low < 0 or moved >= 0 else abs(moved)
