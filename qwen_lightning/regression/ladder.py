@@ -130,7 +130,7 @@ class Ladder:
     kl_factor: float = 2.0
     lr_factor: float = 0.5
     task_metric: str | None = None
-    task_alpha: float = 0.004
+    task_alpha: float = 0.0045
     _watched: frozenset[str] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:

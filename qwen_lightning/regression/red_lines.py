@@ -43,7 +43,7 @@ class RedLine:
 
     metric: str
     max_drop: float = 0.02
-    alpha: float = 0.004
+    alpha: float = 0.0045
     patience: int = 2
     actions: tuple[ActionKind, ...] = ACTIONS
     higher_is_better: bool = True
