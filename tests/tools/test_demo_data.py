@@ -70,7 +70,8 @@ def test_every_gold_query_runs_and_finds_rows(data: DemoData, name: str) -> None
     for record in records(data, name):
         if not isinstance(record, SQLRecord):
             continue
-        assert record.database is not None and record.gold is not None
+        assert record.database is not None
+        assert record.gold is not None
         if record.database not in connections:
             connections[record.database] = duckdb.connect()
             connections[record.database].execute((data.databases / f"{record.database}.sql").read_text("utf-8"))

@@ -52,7 +52,10 @@ def test_chat_template_has_qwens_features(tiny: TinyDemo) -> None:
     tools = [{"type": "function", "function": {"name": "find"}}]
     options = {"tools": tools, "tokenize": False, "add_generation_prompt": True}
     assert tokenizer.apply_chat_template(MESSAGES, **options) == RENDERED
-    assert tokenizer.apply_chat_template(MESSAGES, enable_thinking=False, **options) == RENDERED + "<think>\n\n</think>\n\n"
+    assert (
+        tokenizer.apply_chat_template(MESSAGES, enable_thinking=False, **options)
+        == RENDERED + "<think>\n\n</think>\n\n"
+    )
 
 
 def test_an_answer_follows_the_prompt_in_the_rendered_chat(tiny: TinyDemo) -> None:
@@ -72,7 +75,8 @@ def test_model_computes(tiny: TinyDemo) -> None:
     model = AutoModelForCausalLM.from_pretrained(tiny.base)
     assert model.config.model_type == "qwen3"
     logits = model(torch.arange(10)[None]).logits
-    assert logits.isfinite().all() and logits.shape == (1, 10, model.config.vocab_size)
+    assert logits.isfinite().all()
+    assert logits.shape == (1, 10, model.config.vocab_size)
 
 
 def test_seed_decides_the_weights_and_the_callers_random_state_stays(tiny: TinyDemo, tmp_path: Path) -> None:

@@ -52,7 +52,8 @@ CHAT_TEMPLATE = """\
         {{- message.content or '' }}
         {%- for call in message.tool_calls or [] %}
             {%- set function = call.function or call %}
-            {{- ('\\n' if message.content or not loop.first else '') + '<tool_call>\\n{"name": "' + function.name + '", "arguments": ' }}
+            {{- ('\\n' if message.content or not loop.first else '') + '<tool_call>\\n' }}
+            {{- '{"name": "' + function.name + '", "arguments": ' }}
             {{- function.arguments if function.arguments is string else function.arguments | tojson }}
             {{- '}\\n</tool_call>' }}
         {%- endfor %}
@@ -66,7 +67,9 @@ CHAT_TEMPLATE = """\
     {%- endif %}
 {%- endif %}"""
 # Qwen's pre-tokenizer: contractions, words, single digits, punctuation, line ends, spaces.
-_SPLIT = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+_SPLIT = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
 
 
 def _wrap(tokenizer: Tokenizer) -> PreTrainedTokenizerFast:
@@ -79,7 +82,9 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenize
     """A byte-level BPE tokenizer with Qwen's pre-tokenizer, special tokens and chat format."""
     tokenizer = Tokenizer(models.BPE())
     split = pre_tokenizers.Split(Regex(_SPLIT), "isolated")
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [split, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
+    )
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=vocabulary,

@@ -45,7 +45,12 @@ def slot_json(random: Random) -> Fields:
         gold[second] = amount
         utterance += f" and {said_second} {amount}" if language == "en" else f" 和 {said_second} {amount}"
     properties = {first: {"type": "string"}, second: {"type": "integer"}}
-    return {"task": "slot_json", "input": utterance, "slots": {"type": "object", "properties": properties}, "gold": gold}
+    return {
+        "task": "slot_json",
+        "input": utterance,
+        "slots": {"type": "object", "properties": properties},
+        "gold": gold,
+    }
 
 
 def function_call(random: Random) -> Fields:
@@ -60,7 +65,11 @@ def function_call(random: Random) -> Fields:
     said_things, said_key = things if fits else random.choice(other.names), key
     if language == "zh":
         said_things, said_key = (table if fits else other).chinese, text.chinese
-    request = f"find {said_things} with {said_key} {value}" if language == "en" else f"查找 {said_key} 为 {value} 的 {said_things}"
+    request = (
+        f"find {said_things} with {said_key} {value}"
+        if language == "en"
+        else f"查找 {said_key} 为 {value} 的 {said_things}"
+    )
     gold = [{"name": f"find_{things}", "arguments": {key: value}}] if fits else []
     return {"task": "function_call", "input": request, "tools": [tool], "gold": gold}
 

@@ -245,13 +245,21 @@ def _phrase(database: Database, kind: str, language: Language, random: Random) -
         return english, f"按 {key} 统计 {things} 的 {best} {what} 。", sql
     if kind == "group_count":
         english = [f"how many {things} for each {key} ?", f"number of {things} by {key} ."]
-        return english, f"按 {key} 统计 {things} 的 个数 。", f"SELECT {by.name}, COUNT(*) FROM {name} GROUP BY {by.name}"
+        return (
+            english,
+            f"按 {key} 统计 {things} 的 个数 。",
+            f"SELECT {by.name}, COUNT(*) FROM {name} GROUP BY {by.name}",
+        )
     if kind == "top":
         shown = random.choice([column for column in table.columns if column is not number])
         size, high = random.randint(2, 6), random.random() < 0.5
         english = [f"{word(shown)} of the {size} {things} with the {'highest' if high else 'lowest'} {what} ."]
         chinese = f"{what} {'最高' if high else '最低'} 的 {size} 个 {things} 的 {word(shown)} 。"
-        return english, chinese, f"SELECT {shown.name} FROM {name} ORDER BY {number.name}{' DESC' if high else ''} LIMIT {size}"
+        return (
+            english,
+            chinese,
+            f"SELECT {shown.name} FROM {name} ORDER BY {number.name}{' DESC' if high else ''} LIMIT {size}",
+        )
     if kind == "join":
         parent, child = database.tables
         by, number = random.choice(parent.texts()), random.choice(child.numbers())
@@ -260,5 +268,9 @@ def _phrase(database: Database, kind: str, language: Language, random: Random) -
             f"SELECT a.{by.name}, {function}(b.{number.name}) FROM {parent.name} AS a "
             f"JOIN {child.name} AS b ON b.{database.foreign_key} = a.id GROUP BY a.{by.name}"
         )
-        return [f"{best} {what} of {owned} by {key} of their {owner} ."], f"按 {owner} 的 {key} 统计 {owned} 的 {best} {what} 。", sql
+        return (
+            [f"{best} {what} of {owned} by {key} of their {owner} ."],
+            f"按 {owner} 的 {key} 统计 {owned} 的 {best} {what} 。",
+            sql,
+        )
     raise ValueError(f"unknown kind of question {kind!r}")

@@ -40,7 +40,7 @@ class Recipe:
     careless_match: float = 0.45
     careless_rate: float = 0.15
     careless_warmup: int = 10
-    careless_check_every: int = 5
+    careless_check_every: int = 10
     careless_max_steps: int = 150
     careless_decay: int = 20
 

@@ -48,7 +48,7 @@ class Scale:
 
 
 SCALES = {
-    "full": Scale(16, 48, 24, 25, 30, 12, 12, 4, 120, 30, 300, 200, 60),
+    "full": Scale(8, 16, 24, 40, 45, 24, 12, 8, 120, 30, 300, 200, 60),
     "tiny": Scale(2, 1, 1, 6, 6, 4, 6, 2, 6, 3, 12, 8, 4),
 }
 
@@ -84,7 +84,9 @@ class _Writer:
         for _ in range(count):
             for _ in range(tries):
                 fields = make()
-                prompt = json.dumps({key: value for key, value in fields.items() if key not in ("gold", "meta")}, sort_keys=True)
+                prompt = json.dumps(
+                    {key: value for key, value in fields.items() if key not in ("gold", "meta")}, sort_keys=True
+                )
                 if prompt not in self._prompts:
                     self._prompts.add(prompt)
                     records.append(fields)
@@ -186,7 +188,9 @@ def _databases(random: Random, sizes: Iterable[tuple[str, int]]) -> list[list[Da
 def write_records(path: Path, records: list[dict[str, Any]]) -> None:
     """Write records as JSONL, numbered by the file's name."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    lines = (json.dumps({"id": f"{path.stem}-{index}", **record}, ensure_ascii=False) for index, record in enumerate(records))
+    lines = (
+        json.dumps({"id": f"{path.stem}-{index}", **record}, ensure_ascii=False) for index, record in enumerate(records)
+    )
     path.write_text("".join(f"{line}\n" for line in lines), "utf-8")
 
 

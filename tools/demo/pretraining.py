@@ -58,7 +58,9 @@ class Batch:
 
 def encode(tokenizer: PreTrainedTokenizerFast, documents: list[Document]) -> list[Row]:
     """Tokenise documents; positions go on from the prefix in every branch."""
-    texts = [text for item in documents for text in (item.prefix, *(part for p, a in item.branches for part in (p, a + END)))]
+    texts = [
+        text for item in documents for text in (item.prefix, *(part for p, a in item.branches for part in (p, a + END)))
+    ]
     pieces = iter(tokenizer(texts, add_special_tokens=False)["input_ids"])
     rows = []
     for item in documents:

@@ -1,7 +1,7 @@
 """Before and after: the demo's held-out questions under the bare base, Base-SFT and the SQL adapter.
 
-    python -m tools.demo.table measure --demo demo --output demo/results/seed-0.json
-    python -m tools.demo.table seeds demo/results/seed-*.json
+python -m tools.demo.table measure --demo demo --output demo/results/seed-0.json
+python -m tools.demo.table seeds demo/results/seed-*.json
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from random import Random
 
@@ -30,28 +31,26 @@ class Talk:
     answer: str
 
 
-def facts() -> list[Talk]:
+def facts() -> Iterator[Talk]:
     """Everything that there is to know, in every phrasing."""
-    known: list[Talk] = []
     for first, second in OPPOSITES + [(second, first) for first, second in OPPOSITES]:
         for text in (f"what is the opposite of {first} ?", f"opposite of {first} ?", f"{first} 的 反义词 ？"):
-            known.append(Talk("knowledge", text, second))
+            yield Talk("knowledge", text, second)
     for country, city in CAPITALS:
         for text in (f"what is the capital of {country} ?", f"capital of {country} ?", f"{country} 的 首都 ？"):
-            known.append(Talk("knowledge", text, city))
+            yield Talk("knowledge", text, city)
     for english, chinese in CHINESE:
         for text in (f"translate {english} to chinese .", f"how do you say {english} in chinese ?"):
-            known.append(Talk("multilingual", text, chinese))
-        known.append(Talk("multilingual", f"{chinese} 用 英文 怎么 说 ？", english))
+            yield Talk("multilingual", text, chinese)
+        yield Talk("multilingual", f"{chinese} 用 英文 怎么 说 ？", english)
     for first_number in range(1, 10):
         for second_number in range(1, 10):
             answer = str(first_number + second_number)
-            known.append(Talk("knowledge", f"what is {first_number} + {second_number} ?", answer))
-            known.append(Talk("knowledge", f"{first_number} 加 {second_number} 等于 多少 ？", answer))
-    return known
+            yield Talk("knowledge", f"what is {first_number} + {second_number} ?", answer)
+            yield Talk("knowledge", f"{first_number} 加 {second_number} 等于 多少 ？", answer)
 
 
-FACTS = facts()
+FACTS = list(facts())
 
 
 def instruction(random: Random) -> Talk:

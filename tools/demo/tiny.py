@@ -1,7 +1,7 @@
 """A demo small enough for a test: a few records of everything and a Qwen3 of two layers with random weights.
 
-    folder/databases/*.sql, folder/data/*.jsonl   as make_data writes them
-    folder/base/                                  tokenizer and model
+folder/databases/*.sql, folder/data/*.jsonl   as make_data writes them
+folder/base/                                  tokenizer and model
 """
 
 from __future__ import annotations
