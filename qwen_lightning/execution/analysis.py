@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from typing import Any
 
 from qwen_lightning.errors import DataError
 from qwen_lightning.execution.binder import Binder
 from qwen_lightning.execution.binding import Call
 from qwen_lightning.execution.ddl import read_schema
 from qwen_lightning.execution.parsing import NotParsed, Parsed, parse_query
+from qwen_lightning.execution.wanted import Wanted
 
 
 @dataclass(slots=True)
@@ -27,10 +27,11 @@ class Analysis:
         tables: Tables that the result can hang on; those of unused CTEs are not among them.
         constant: Its output hangs on no table.
         volatile: It calls a function whose value changes from call to call.
+        clock: It asks what time it is.
         order_dependent: Its result may hang on the physical order of rows.
         calls: Function calls by position in the text.
         dependent: Positions of columns that stand ungrouped because a grouped primary key determines them.
-        literals: Values that it looks for, by (table, column).
+        wanted: Values that it looks for, and columns that it joins.
     """
 
     parses: bool
@@ -42,10 +43,11 @@ class Analysis:
     tables: frozenset[str] = frozenset()
     constant: bool = False
     volatile: bool = False
+    clock: bool = False
     order_dependent: bool = False
     calls: Mapping[int, Call] = field(default_factory=dict)
     dependent: Set[int] = frozenset()
-    literals: Mapping[tuple[str, str], Sequence[Any]] = field(default_factory=dict)
+    wanted: Wanted = field(default_factory=Wanted)
 
 
 def analyse(query: str, schema: str, dialect: str) -> Analysis:
@@ -79,8 +81,9 @@ def analyse(query: str, schema: str, dialect: str) -> Analysis:
         tables=frozenset(binder.tables),
         constant=bool(outputs) and all(output.constant for output in outputs),
         volatile=found.volatile,
+        clock=found.clock,
         order_dependent=found.order_dependent,
         calls=found.calls,
         dependent=found.dependent,
-        literals=dict(found.literals),
+        wanted=found.wanted,
     )

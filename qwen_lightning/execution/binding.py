@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import Any
 
 from qwen_lightning.execution.catalog import ANY_TYPE
+from qwen_lightning.execution.wanted import Wanted
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +75,12 @@ class Findings:
     missing: list[str] = field(default_factory=list)
     foreign: list[str] = field(default_factory=list)
     calls: dict[int, Call] = field(default_factory=dict)
-    literals: dict[tuple[str, str], list[Any]] = field(default_factory=lambda: defaultdict(list))
+    wanted: Wanted = field(default_factory=Wanted)
     resolved: dict[int, Resolved] = field(default_factory=dict)
     # Positions in the text of columns that stand ungrouped because a grouped primary key determines them.
     dependent: set[int] = field(default_factory=set)
     volatile: bool = False
+    clock: bool = False
     order_dependent: bool = False
 
     def fault(self, message: str) -> None:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
 import duckdb
 
 from qwen_lightning.errors import DataError
@@ -15,6 +13,7 @@ from qwen_lightning.execution.engine import MAX_ROWS, Engine, Result, Runnable, 
 from qwen_lightning.execution.parsing import NotParsed, parse_query
 from qwen_lightning.execution.translation import Untranslatable, to_duckdb
 from qwen_lightning.execution.variants import perturbed, shuffled
+from qwen_lightning.execution.wanted import Wanted
 
 # Set at connect time; lock_configuration comes last, when nothing is left to set.
 _SANDBOX = {
@@ -31,6 +30,8 @@ _POSTGRES_SEMANTICS = {"integer_division": "true", "default_null_order": "NULLS_
 # What fails for want of a feature, once the static analysis has found nothing to blame the query for.
 _GAPS = (duckdb.CatalogException, duckdb.BinderException, duckdb.ParserException, duckdb.NotImplementedException, duckdb.InternalException)
 _MAX_DATABASES = 24
+# Stands for the variant in a translation, which serves all of them.
+_ANY_VARIANT = "the variant that is asked"
 
 
 class DuckDBEngine(Engine):
@@ -43,6 +44,7 @@ class DuckDBEngine(Engine):
     """
 
     note = ""
+    freezes_clock = True
 
     def __init__(self, folder: Path, variants: int, memory_limit: str = "512MB") -> None:
         self.folder, self.count = folder, variants
@@ -67,11 +69,11 @@ class DuckDBEngine(Engine):
         self.loaded[database] = (dataset, names)
         return names
 
-    def directed(self, database: str, literals: Mapping[tuple[str, str], Sequence[Any]], seed: int) -> str | None:
+    def directed(self, database: str, wanted: Wanted, seed: int) -> str | None:
         if self.count < 2:
             return None
         dataset = self.loaded[database][0]
-        return self._store(dataset, perturbed(dataset, f"{database}/directed/{seed}", duplicates=seed % 2 == 1, literals=literals))
+        return self._store(dataset, perturbed(dataset, f"{database}/directed/{seed}", duplicates=seed % 2 == 1, wanted=wanted))
 
     def shuffled(self, database: str) -> str | None:
         dataset = self.loaded[database][0]
@@ -99,11 +101,12 @@ class DuckDBEngine(Engine):
 
     def run(self, variant: str, query: Runnable) -> Result:
         try:
-            text = to_duckdb(query, variant)
+            if not query.translated:
+                query.translated.append(to_duckdb(query, _ANY_VARIANT))
         except Untranslatable as error:
             return Result(gap=str(error))
         try:
-            statements = self.connection.extract_statements(text)
+            statements = self.connection.extract_statements(query.translated[0].replace(quote(_ANY_VARIANT), quote(variant)))
         except duckdb.Error as error:
             return Result(gap=f"DuckDB cannot parse the translation: {_first_line(error)}")
         if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
@@ -118,6 +121,9 @@ class DuckDBEngine(Engine):
             return Result(gap=f"DuckDB: {_first_line(error)}")
         except duckdb.InterruptException:
             return Result(fault="ran past its time limit")
+        except duckdb.ConversionException as error:
+            reason = _first_line(error)
+            return Result(gap=f"DuckDB: {reason}") if "Unimplemented" in reason else Result(fault=reason)
         except (duckdb.Error, MemoryError, OverflowError, ValueError) as error:
             return Result(fault=_first_line(error))
         finally:

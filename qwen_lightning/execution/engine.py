@@ -9,6 +9,7 @@ from typing import Any
 
 from qwen_lightning.execution.binding import Call
 from qwen_lightning.execution.parsing import Parsed
+from qwen_lightning.execution.wanted import Wanted
 
 MAX_ROWS = 10_000
 MAX_BYTES = 5_000_000
@@ -31,10 +32,13 @@ class Runnable:
     parsed: Parsed
     calls: Mapping[int, Call] = field(default_factory=dict)
     dependent: Set[int] = frozenset()
+    translated: list[str] = field(default_factory=list, compare=False)
 
 
 class Engine(ABC):
-    """Lives in a worker process."""
+    """Lives in a worker process. An engine that freezes the clock gives `now()` the same value in every query."""
+
+    freezes_clock: bool = False
 
     @abstractmethod
     def variants(self, database: str) -> Sequence[str]:
@@ -45,7 +49,7 @@ class Engine(ABC):
         """
 
     @abstractmethod
-    def directed(self, database: str, literals: Mapping[tuple[str, str], Sequence[Any]], seed: int) -> str | None:
+    def directed(self, database: str, wanted: Wanted, seed: int) -> str | None:
         """Name of a variant made for a query that looks for these values; None where the engine has no variants."""
 
     @abstractmethod

@@ -111,10 +111,10 @@ def ordered_gold(parsed: Parsed) -> OrderedGold:
             inner = inner.this
         inner.set("limit", None)
         inner.set("offset", None)
-        unlimited = Parsed(parsed.text, parsed.tree, bare)
+        unlimited = Parsed(parsed.text, parsed.tree, bare, rewritten=True)
     complete = order is not None and len(keys) == len(order.expressions)
     return OrderedGold(
-        Parsed(parsed.text, parsed.tree, native), keys, extra, order is not None and bool(keys) and complete, unlimited
+        Parsed(parsed.text, parsed.tree, native, rewritten=bool(extra)), keys, extra, order is not None and bool(keys) and complete, unlimited
     )
 
 

@@ -13,7 +13,7 @@ from qwen_lightning.execution.binding import Call, Findings, Output, Relation, R
 from qwen_lightning.execution.catalog import ANY_TYPE, FOREIGN_TYPES, UNKNOWN, catalog, category, common_type, explicit, implicit, resolve, type_name
 from qwen_lightning.execution.ddl import fold
 from qwen_lightning.execution.parsing import call_name
-from qwen_lightning.execution.wanted import wanted_values
+from qwen_lightning.execution.wanted import note_wanted
 
 if TYPE_CHECKING:
     from qwen_lightning.execution.binder import Binder
@@ -35,6 +35,8 @@ _FIXED: dict[type[exp.Expression], str] = {
 }  # fmt: skip
 # Calls with a syntax or typing of their own.
 _SPECIAL = frozenset({"coalesce", "greatest", "least", "nullif", "row", "grouping"})
+_CLOCKS = (exp.CurrentTimestamp, exp.CurrentTime, exp.Localtime, exp.Localtimestamp, exp.CurrentDate)
+_CLOCK_CALLS = frozenset({"now", "transaction_timestamp", "statement_timestamp", "age"})
 _VOLATILE = frozenset({"random", "clock_timestamp", "timeofday", "gen_random_uuid"})
 _ORDERED = frozenset({"row_number", "first_value", "last_value", "nth_value", "lag", "lead", "ntile"})
 _COLLECTING = frozenset({"array_agg", "string_agg", "json_agg", "jsonb_agg", "json_object_agg", "jsonb_object_agg", "xmlagg"})
@@ -71,6 +73,7 @@ class Expressions:
             return ANY_TYPE
         fixed = _FIXED.get(type(node))
         if fixed is not None:
+            self.findings.clock = self.findings.clock or type(node) in _CLOCKS
             return fixed
         if type(node) in _OPERATORS:
             return self._operator(node, scope, clause)
@@ -222,8 +225,11 @@ class Expressions:
             self.findings.fault(f"invalid input syntax for type {kind}: {text!r}")
 
     def _want(self, node: exp.Expression, left: Any, right: Any) -> None:
-        for place, values in wanted_values(node, left, right, self.findings.resolved):
-            self.findings.literals[place].extend(values)
+        note_wanted(self.findings.wanted, node, left, right, self._source)
+
+    def _source(self, node: exp.Expression) -> tuple[tuple[str, str], str] | None:
+        found = self.findings.resolved.get(id(node))
+        return None if found is None or found.output.source is None else (found.output.source, found.output.type)
 
     def _quantified(self, node: exp.Expression, symbol: str, scope: Scope, clause: str) -> str:
         left = self.type_of(node.this, scope, clause)
@@ -487,8 +493,8 @@ class Expressions:
         self.inside_aggregate += 1
 
     def _note(self, name: str, ordered: bool, window: exp.Window | None, distinct: bool) -> None:
-        if name in _VOLATILE:
-            self.findings.volatile = True
+        self.findings.volatile = self.findings.volatile or name in _VOLATILE
+        self.findings.clock = self.findings.clock or name in _CLOCK_CALLS
         if (name in _ORDERED and window is not None) or (name in _COLLECTING and not ordered):
             self.findings.order_dependent = True
 

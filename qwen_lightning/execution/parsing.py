@@ -47,13 +47,14 @@ class NotParsed(Exception):
 class Parsed:
     """`tree` keeps every call under its own name; `native` is sqlglot's usual tree, for translation.
 
-    `alien` names syntax that the parser takes and Postgres does not.
+    `alien` names syntax that the parser takes and Postgres does not. A rewritten query is `native`, no longer `text`.
     """
 
     text: str
     tree: exp.Expression
     native: exp.Expression
     alien: tuple[str, ...] = ()
+    rewritten: bool = False
 
 
 def parse_query(text: str) -> Parsed:

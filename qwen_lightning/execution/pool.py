@@ -121,6 +121,7 @@ class WorkerPool:
         self._idle: queue.LifoQueue[_Worker] | None = None
         self._all: list[_Worker] = []
         self._owner = os.getpid()
+        self.was_started = False
 
     def judge(self, job: QueryJob) -> QueryOutcome:
         """Judge one job; thread-safe.
@@ -160,6 +161,7 @@ class WorkerPool:
                 for worker in self._all:
                     worker.start()
                     self._idle.put(worker)
+                self.was_started = True
                 _close_at_exit(self)
             return self._idle
 

@@ -75,7 +75,7 @@ def to_duckdb(query: Runnable, namespace: str) -> str:
         if column.this.meta and column.this.meta.get("start") in query.dependent:
             _any_value(column)
     formats = {call.meta["start"]: call for call in parsed.tree.find_all(exp.Anonymous) if call.meta and "start" in call.meta}
-    for node in list(tree.walk(bfs=False)):
+    for node in reversed(list(tree.walk())):  # children first: what replaces a parent holds copies of them
         _put_right(node, query.calls, formats)
     try:
         return tree.sql("duckdb")
@@ -112,6 +112,8 @@ def _put_right(node: exp.Expression, calls: Mapping[int, Call], formats: Mapping
     elif isinstance(node, exp.Sum) and call is not None and call.arguments == ("int8",):
         # sum(bigint) is numeric: what it is divided by leaves a fraction.
         _wrap(node, "DECIMAL(38, 0)")
+    elif call is not None and call.result == "timestamptz" and isinstance(node.parent, exp.Cast) and node.parent.is_type("time"):
+        node.replace(exp.cast(node.copy(), "TIMESTAMP"))
     elif isinstance(node, exp.Extract) and _is_divided(node):
         _wrap(node, "DOUBLE")
     elif isinstance(node, exp.TimestampTrunc) and call is not None and call.arguments[-1:] == ("date",):

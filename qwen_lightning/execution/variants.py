@@ -10,13 +10,13 @@ from __future__ import annotations
 import datetime
 import random
 import re
-from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
 from qwen_lightning.execution.dataset import Dataset, Row
 from qwen_lightning.execution.ddl import Table
 from qwen_lightning.execution.links import Links, find_links
+from qwen_lightning.execution.wanted import Wanted
 
 # A variant of a large table holds a sample of it.
 MAX_ROWS = 3000
@@ -29,28 +29,26 @@ def shuffled(dataset: Dataset, seed: str) -> dict[str, list[Row]]:
     return {name: rng.sample(rows, len(rows)) for name, rows in dataset.rows.items()}
 
 
-def perturbed(
-    dataset: Dataset, seed: str, duplicates: bool, literals: Mapping[tuple[str, str], Sequence[Any]] | None = None
-) -> dict[str, list[Row]]:
+def perturbed(dataset: Dataset, seed: str, duplicates: bool, wanted: Wanted | None = None) -> dict[str, list[Row]]:
     """One variant.
 
     Args:
         dataset: The original.
         seed: Decides the variant, together with the data.
         duplicates: Whether text that happens to be unique may repeat.
-        literals: Values by (table, column) that a query looks for: they are strewn over new rows, which then share few
-            parents, so that conditions on several of them meet.
+        wanted: What a query looks for: the values are strewn over new rows, which then share few parents, so that
+            conditions on several of them meet.
     """
     if dataset.links is None:
         dataset.links = find_links(dataset)
-    return _Maker(dataset, dataset.links, random.Random(seed), duplicates, literals or {}).make()
+    return _Maker(dataset, dataset.links, random.Random(seed), duplicates, wanted).make()
 
 
 class _Maker:
-    def __init__(
-        self, dataset: Dataset, links: Links, rng: random.Random, duplicates: bool, literals: Mapping[tuple[str, str], Sequence[Any]]
-    ) -> None:
-        self.dataset, self.links, self.rng, self.duplicates, self.literals = dataset, links, rng, duplicates, literals
+    def __init__(self, dataset: Dataset, links: Links, rng: random.Random, duplicates: bool, wanted: Wanted | None) -> None:
+        self.dataset, self.links, self.rng, self.duplicates = dataset, links, rng, duplicates
+        self.directed, self.literals = wanted is not None, wanted.values if wanted is not None else {}
+        self.joins = [pair for join in wanted.joins for pair in (join, join[::-1])] if wanted is not None else []
         self.made: dict[str, list[Row]] = {}
 
     def make(self) -> dict[str, list[Row]]:
@@ -67,6 +65,9 @@ class _Maker:
         columns = list(table.columns)
         positions = {column: index for index, column in enumerate(columns)}
         parents = {positions[link.column]: self._parent_values(link.target, link.target_column) for link in self.links.of[table.name]}
+        for (name, column), (other, target) in self.joins:
+            if name == table.name and other in self.made and other != name and column in positions:
+                parents.setdefault(positions[column], self._parent_values(other, target))
         if sampled:
             for index, values in parents.items():
                 kept = set(values)
@@ -78,7 +79,7 @@ class _Maker:
         free = [index for index in range(len(columns)) if index not in keyed]
         self._permute(rows, free)
         grown = [list(row) for row in rows]
-        count = 0 if not rows else min(200, 2 + len(rows) // 3) if not self.literals else min(60, 8 + len(rows) // 3)
+        count = 0 if not rows else min(200, 2 + len(rows) // 3) if not self.directed else min(60, 8 + len(rows) // 3)
         taken = [{tuple(row[positions[c]] for c in key) for row in rows} for key in keys]
         for _ in range(count):
             clone = self._clone(table, rows, columns, free, parents, values)
@@ -111,8 +112,8 @@ class _Maker:
             wanted = self.literals.get((table.name, column))
             if index in parents:
                 known = parents[index]
-                if known and clone[index] is not None and self.rng.random() < (0.8 if self.literals else 0.5):
-                    clone[index] = self.rng.choice(known[-6:] if self.literals else known)
+                if known and clone[index] is not None and self.rng.random() < (0.8 if self.directed else 0.5):
+                    clone[index] = self.rng.choice(known[-6:] if self.directed else known)
             elif wanted and self.rng.random() < 0.6:
                 clone[index] = self.rng.choice(list(wanted))
             else:

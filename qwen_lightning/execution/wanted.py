@@ -1,21 +1,49 @@
-"""The values that a query's conditions look for, and their neighbours, by the table column that they are compared with."""
+"""What a query's conditions look for: values and their neighbours by table column, and columns that must meet."""
 
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from sqlglot import exp
 
-from qwen_lightning.execution.binding import Resolved
-
 Place = tuple[str, str]
 
 
-def wanted_values(node: exp.Expression, left: Any, right: Any, resolved: Mapping[int, Resolved]) -> Iterator[tuple[Place, list[Any]]]:
-    """For a comparison of a column with a literal: where the column's values stand, and values around the literal."""
+@dataclass(slots=True)
+class Wanted:
+    """What rows must hold for a query to find something.
+
+    Args:
+        values: Values by (table, column).
+        joins: Pairs of (table, column) whose values the query equates.
+    """
+
+    values: dict[Place, list[Any]] = field(default_factory=lambda: defaultdict(list))
+    joins: list[tuple[Place, Place]] = field(default_factory=list)
+
+
+def note_wanted(
+    wanted: Wanted, node: exp.Expression, left: Any, right: Any, source: Callable[[exp.Expression], tuple[Place, str] | None]
+) -> None:
+    """Add what a comparison looks for: a literal and its neighbours, or two columns that must meet.
+
+    Args:
+        wanted: Where it is noted.
+        node: The comparison.
+        left: Its left side.
+        right: Its right side.
+        source: The (table, column) whose values a column passes on, and its type.
+    """
+    if isinstance(node, exp.EQ) and isinstance(left, exp.Column) and isinstance(right, exp.Column):
+        one, other = source(left), source(right)
+        if one is not None and other is not None:
+            wanted.joins.append((one[0], other[0]))
+        return
     for column_side, literal_side in ((left, right), (right, left)):
         literal = _literal(literal_side)
         if literal is None or not isinstance(column_side, exp.Expression):
@@ -23,12 +51,9 @@ def wanted_values(node: exp.Expression, left: Any, right: Any, resolved: Mapping
         columns = list(column_side.find_all(exp.Column))
         if len(columns) != 1 or column_side.find(exp.Query) is not None:
             continue
-        found = resolved.get(id(columns[0]))
-        if found is None or found.output.source is None:
-            continue
-        values = _around(literal, found.output.type, isinstance(node, (exp.Like, exp.ILike, exp.SimilarTo)))
-        if values:
-            yield found.output.source, values
+        found = source(columns[0])
+        if found is not None:
+            wanted.values[found[0]].extend(_around(literal, found[1], isinstance(node, (exp.Like, exp.ILike, exp.SimilarTo))))
 
 
 def _literal(node: Any) -> str | None:
