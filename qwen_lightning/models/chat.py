@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from jinja2 import TemplateError
+
 from qwen_lightning.errors import ConfigError
 from qwen_lightning.tasks.base import Message, Prompt
 
@@ -55,7 +57,9 @@ class ChatRenderer:
         try:
             return cls(AutoTokenizer.from_pretrained(name_or_path))
         except (OSError, ValueError) as error:
-            raise ConfigError(f"no tokenizer at {name_or_path!r}; give a folder or a hub id ({str(error).splitlines()[0]})") from error
+            raise ConfigError(
+                f"no tokenizer at {name_or_path!r}; give a folder or a hub id ({str(error).splitlines()[0]})"
+            ) from error
 
     @cached_property
     def eos_ids(self) -> list[int]:
@@ -85,11 +89,25 @@ class ChatRenderer:
         raise ConfigError("the chat template closes no assistant turn with a special token, and there is no eos token")
 
     def prompt_text(self, prompt: Prompt) -> str:
-        """The text up to and including the assistant's header."""
+        """The text up to and including the assistant's header.
+
+        Raises:
+            ConfigError: The template refuses the conversation.
+        """
         messages = prompt.messages
         if prompt.tools and not self._renders_tools:
             messages = _with_tools(messages, prompt.tools)
-        return self._template(messages, tools=prompt.tools if self._renders_tools else None, add_generation_prompt=True)
+        if not self._renders_system:
+            messages = _without_system(messages)
+        tools = prompt.tools if self._renders_tools and prompt.tools else None
+        try:
+            return self._template(messages, tools=tools, add_generation_prompt=True)
+        except TemplateError as error:
+            roles = ", ".join(message["role"] for message in messages)
+            raise ConfigError(
+                f"the chat template of {self.tokenizer.name_or_path!r} refuses a conversation of {roles} ({error}); "
+                "mend the record's history or use another model"
+            ) from error
 
     def prompt_ids(self, prompt: Prompt) -> list[int]:
         """Token ids of the prompt."""
@@ -124,6 +142,14 @@ class ChatRenderer:
         tool = {"type": "function", "function": {"name": _SENTINEL, "description": "", "parameters": {}}}
         return _SENTINEL in self._template([{"role": "user", "content": "question"}], tools=[tool])
 
+    @cached_property
+    def _renders_system(self) -> bool:
+        messages = [{"role": "system", "content": _SENTINEL}, {"role": "user", "content": "question"}]
+        try:
+            return _SENTINEL in self._template(messages)
+        except TemplateError:
+            return False
+
     def _template(self, messages: list[Message], **options: Any) -> str:
         return self.tokenizer.apply_chat_template(messages, tokenize=False, enable_thinking=False, **options)
 
@@ -134,3 +160,14 @@ def _with_tools(messages: list[Message], tools: list[dict[str, Any]]) -> list[Me
     if messages and messages[0]["role"] == "system":
         return [{"role": "system", "content": messages[0]["content"] + text}, *messages[1:]]
     return [{"role": "system", "content": text.strip()}, *messages]
+
+
+def _without_system(messages: list[Message]) -> list[Message]:
+    """Put the system message before the first user turn, for templates that refuse or drop it, as Gemma's."""
+    if not messages or messages[0]["role"] != "system":
+        return messages
+    system, rest = messages[0]["content"], [dict(message) for message in messages[1:]]
+    first = next((message for message in rest if message["role"] == "user"), None)
+    if first is not None:
+        first["content"] = f"{system}\n\n{first['content']}"
+    return rest
