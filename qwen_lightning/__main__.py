@@ -31,7 +31,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if args and args[0] in TRAINER_VERBS:
             return _run_trainer(args)
-        parser = argparse.ArgumentParser(prog="python -m qwen_lightning", description=__doc__.partition(":")[0].strip("`"))
+        parser = argparse.ArgumentParser(
+            prog="python -m qwen_lightning", description="Train LoRA adapters of one backbone, with brakes."
+        )
         verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
         for verb, text in TRAINER_VERBS.items():
             verbs.add_parser(verb, help=text)

@@ -21,6 +21,17 @@ from qwen_lightning.rewards.table import RewardTable
 from qwen_lightning.tasks.registry import TaskRegistry
 
 
+#: Warnings that tell a user of this command nothing that she could act on.
+_BESIDE_THE_POINT = (
+    ".*does not have many workers.*",
+    "LightningCLI's args parameter is intended.*",
+    ".*gradient_checkpointing.* is deprecated.*",
+    ".*LeafSpec.*is deprecated.*",
+    "Total length of `list` across ranks is zero.*",
+    "Using ModelCheckpoint with manual optimization.*",
+    "Found .* module.* in eval mode at the start of training.*",
+    "The dirpath has changed from.*",
+)
 VERBS = ("fit", "validate", "test", "predict")
 
 
@@ -47,7 +58,7 @@ class QwenLightningCLI(LightningCLI):
 
     def after_fit(self) -> None:
         """Raise what a callback stopped the run for, now that everything is saved."""
-        for callback in self.trainer.callbacks:
+        for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
             stop = getattr(callback, "stop", None)
             if isinstance(stop, QwenLightningError):
                 raise stop
@@ -59,9 +70,10 @@ def run(args: ArgsType) -> QwenLightningCLI:
     Raises:
         QwenLightningError: A fault to mend, in data, arguments or config, or the reason of a stop.
     """
-    for message in (".*does not have many workers.*", "LightningCLI's args parameter is intended.*"):
+    for message in _BESIDE_THE_POINT:
         warnings.filterwarnings("ignore", message)
     logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
+    logging.getLogger("lightning.fabric.utilities.seed").setLevel(logging.WARNING)
     try:
         return _make(args, run=True)
     except ArgumentError as error:

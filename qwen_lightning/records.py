@@ -93,7 +93,9 @@ class FunctionCallRecord(RecordBase):
     @model_validator(mode="after")
     def _accept_matches_gold(self) -> FunctionCallRecord:
         if self.accept is not None and len(self.accept) != len(self.gold or []):
-            raise ValueError(f"accept has {len(self.accept)} entries for {len(self.gold or [])} gold calls; give one each")
+            raise ValueError(
+                f"accept has {len(self.accept)} entries for {len(self.gold or [])} gold calls; give one each"
+            )
         return self
 
 
@@ -177,8 +179,8 @@ class RecordReader:
     def __init__(self, types: Mapping[str, type[RecordBase]] | None = None) -> None:
         self.types = dict(RECORD_TYPES if types is None else types)
         members = tuple(self.types.values())
-        union = Annotated[Union[members], Field(discriminator="task")] if len(members) > 1 else members[0]  # noqa: UP007
-        self._adapter: TypeAdapter[RecordBase] = TypeAdapter(union)
+        union: Any = Annotated[Union[members], Field(discriminator="task")] if len(members) > 1 else members[0]  # noqa: UP007
+        self._adapter: TypeAdapter[Any] = TypeAdapter(union)
 
     def parse(self, value: Any, file: str | Path | None = None, line: int | None = None) -> RecordBase:
         """Validate one decoded JSON value.
@@ -212,7 +214,9 @@ class RecordReader:
                 yield error
                 continue
             if record.id in seen:
-                yield DataError(f"id {record.id!r} already stands on line {seen[record.id]}; ids are unique in a file", path, line)
+                yield DataError(
+                    f"id {record.id!r} already stands on line {seen[record.id]}; ids are unique in a file", path, line
+                )
                 continue
             seen[record.id] = line
             yield Located(record, file, line)
@@ -269,7 +273,9 @@ def _explain(task: str, error: ValidationError) -> str:
     for fault in error.errors():
         path = [str(part) for part in fault["loc"] if part != task]
         name = ".".join(path)
-        if fault["type"] == "missing" or (path in (["schema"], ["input"], ["id"]) and fault["type"] in ("string_too_short", "value_error")):
+        if fault["type"] == "missing" or (
+            path in (["schema"], ["input"], ["id"]) and fault["type"] in ("string_too_short", "value_error")
+        ):
             faults.append(f"{task} record has no {name}")
         elif fault["type"] == "extra_forbidden":
             faults.append(f"{task} record has the unknown field {name}; free data goes under meta")

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+
+# Models here are tiny: a second thread costs more than it brings.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -20,7 +23,7 @@ REPOSITORY = Path(__file__).parents[1]
 def _quiet_machine() -> None:
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
@@ -55,8 +58,14 @@ class Stage:
         return [
             {"class_path": "RegressionEval", "init_args": {"every_n_steps": every}},
             {"class_path": "RedLineBrake", "init_args": {"lines": lines}},
-            {"class_path": "ModelCheckpoint", "init_args": {"save_last": True, "every_n_train_steps": 1, "save_top_k": -1}},
-            {"class_path": "AdapterCheckpoint", "init_args": {"dirpath": str(self.folder / "adapters" / name), "name": name}},
+            {
+                "class_path": "ModelCheckpoint",
+                "init_args": {"save_last": True, "every_n_train_steps": 1, "save_top_k": -1},
+            },
+            {
+                "class_path": "AdapterCheckpoint",
+                "init_args": {"dirpath": str(self.folder / "adapters" / name), "name": name},
+            },
             {"class_path": "SampleTable", "init_args": {"every_n_steps": 1}},
             {"class_path": "SignalCheckpoint"},
         ]
@@ -66,7 +75,12 @@ class Stage:
         file = self.demo.file
         executor = {"class_path": "DuckDBExecutor", "init_args": {"databases": str(self.demo.databases), "workers": 1}}
         tasks: dict = {"sql": executor}
-        model = {"name_or_path": str(self.demo.base), "dtype": "float32", "micro_batch_tokens": 2048, "max_completion_length": 12}
+        model = {
+            "name_or_path": str(self.demo.base),
+            "dtype": "float32",
+            "micro_batch_tokens": 2048,
+            "max_completion_length": 12,
+        }
         data = {
             "general_regression": [str(file("general_regression"))],
             "task_regression": [str(file("task_regression"))],
@@ -88,7 +102,10 @@ class Stage:
                 "precision": "32-true",
                 "max_steps": steps,
                 "max_epochs": -1,
-                "logger": {"class_path": "TensorBoardLogger", "init_args": {"save_dir": str(self.folder), "name": run, "version": 0}},
+                "logger": {
+                    "class_path": "TensorBoardLogger",
+                    "init_args": {"save_dir": str(self.folder), "name": run, "version": 0},
+                },
                 "callbacks": self.callbacks(kind, every, lines),
                 "enable_model_summary": False,
                 "enable_progress_bar": False,

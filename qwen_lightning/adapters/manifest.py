@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from qwen_lightning.errors import AdapterError
+from qwen_lightning.hashing import file_sha256
 
 MANIFEST_FILE = "manifest.json"
 WEIGHTS_FILE = "adapter_model.safetensors"
@@ -80,7 +80,9 @@ class Manifest(BaseModel):
             raise AdapterError(f"{folder / MANIFEST_FILE}: {field}: {first['msg']}") from None
         found = file_sha256(folder / WEIGHTS_FILE)
         if found != manifest.sha256:
-            raise AdapterError(f"{folder / WEIGHTS_FILE}: sha256 is {found[:12]}…, the manifest says {manifest.sha256[:12]}…; copy it anew")
+            raise AdapterError(
+                f"{folder / WEIGHTS_FILE}: sha256 is {found[:12]}…, the manifest says {manifest.sha256[:12]}…; copy it anew"
+            )
         return manifest
 
     def write(self, folder: str | Path) -> None:
@@ -88,9 +90,3 @@ class Manifest(BaseModel):
         folder = Path(folder)
         self.sha256 = file_sha256(folder / WEIGHTS_FILE)
         (folder / MANIFEST_FILE).write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
-
-
-def file_sha256(path: str | Path) -> str:
-    """Hex digest of a file."""
-    with open(path, "rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()

@@ -33,7 +33,11 @@ def save_adapter(folder: str | Path, state: dict[str, Tensor], lora: LoRASetting
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}, partial / WEIGHTS_FILE, {"format": "pt"})
+    save_file(
+        {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()},
+        partial / WEIGHTS_FILE,
+        {"format": "pt"},
+    )
     config = lora.to_peft()
     config.base_model_name_or_path, config.inference_mode = manifest.base_model, True
     config.save_pretrained(str(partial))
@@ -61,7 +65,9 @@ def load_adapter(folder: str | Path) -> tuple[dict[str, Tensor], LoRASettings, M
         config = PeftConfig.from_pretrained(str(folder))
         state = load_file(folder / WEIGHTS_FILE)
     except Exception as error:  # whatever the file formats' readers raise, the folder cannot be used
-        raise AdapterError(f"{folder}: {CONFIG_FILE} or {WEIGHTS_FILE} cannot be read ({error}); copy it anew") from error
+        raise AdapterError(
+            f"{folder}: {CONFIG_FILE} or {WEIGHTS_FILE} cannot be read ({error}); copy it anew"
+        ) from error
     if not hasattr(config, "lora_alpha"):
         raise AdapterError(f"{folder / CONFIG_FILE}: peft_type is {config.peft_type}, not LORA")
     targets = config.target_modules

@@ -35,7 +35,11 @@ class AdapterCheckpoint(Callback):
         assert isinstance(pl_module, AdapterModule)
         regression = _find(trainer, RegressionEval)
         brake = _find(trainer, RedLineBrake)
-        state, step, after = pl_module.policy.adapter_state(), trainer.global_step, regression.latest if regression else []
+        state, step, after = (
+            pl_module.policy.adapter_state(),
+            trainer.global_step,
+            regression.latest if regression else [],
+        )
         if brake is not None and brake.stop is not None:
             state, step, after = brake.last_good.weights, brake.last_good.step, brake.last_good.rows
         data = trainer.datamodule  # type: ignore[attr-defined]

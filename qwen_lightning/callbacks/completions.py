@@ -34,5 +34,7 @@ class CompletionsWriter(BasePredictionWriter):
         if trainer.is_global_zero:
             # Rank r answered every world_size-th record from r on.
             rows = [shards[i % len(shards)][i // len(shards)] for i in range(sum(map(len, shards)))]
-            Path(self.output).write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+            Path(self.output).write_text(
+                "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8"
+            )
             print(f"{len(rows)} completions: {self.output}")

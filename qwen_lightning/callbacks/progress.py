@@ -50,7 +50,9 @@ class RunProgress(ProgressBar):
                 dynamic_ncols=True,
             )
 
-    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
         if self._bar is None:
             return
         metrics = trainer.progress_bar_metrics

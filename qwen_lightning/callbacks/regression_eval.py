@@ -34,9 +34,11 @@ class RegressionEval(Callback):
         if self.step < 0:
             self.baseline = self.evaluate(trainer, pl_module)
 
-    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
-        last = trainer.max_steps > 0 and trainer.global_step >= trainer.max_steps
-        if last or trainer.global_step - self.step >= self.every_n_steps:
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        # At multiples of the interval, wherever the run began or will end: a resumed run must see the same evaluations.
+        if trainer.global_step // self.every_n_steps > self.step // self.every_n_steps:
             self.evaluate(trainer, pl_module)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -57,8 +59,9 @@ class RegressionEval(Callback):
         metrics = {f"regression/{name}": value for name, value in summarize(self.latest).items()}
         for logger in trainer.loggers:
             logger.log_metrics(metrics, step=self.step)
-        if trainer.is_global_zero and trainer.log_dir:
-            folder = Path(trainer.log_dir) / "regression"
+        log_dir = trainer.log_dir  # a collective: all ranks must ask
+        if trainer.is_global_zero and log_dir:
+            folder = Path(log_dir) / "regression"
             folder.mkdir(parents=True, exist_ok=True)
             write_rows(folder / f"step_{self.step:06d}.jsonl", self.latest)
         return self.latest

@@ -22,7 +22,9 @@ class SampleTable(Callback):
     def __init__(self, every_n_steps: int = 20, groups: int = 4, completions: int = 2) -> None:
         self.every_n_steps, self.groups, self.completions = every_n_steps, groups, completions
 
-    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
         if not trainer.is_global_zero or batch_idx % self.every_n_steps or not isinstance(pl_module, GRPOModule):
             return
         for logger in trainer.loggers:
@@ -40,7 +42,14 @@ class SampleTable(Callback):
                 member = group * experience.group_size + position
                 record, verdict = experience.records[member], experience.verdicts[member]
                 failed = ", ".join(name for name, value in verdict.checks.items() if value < 1)
-                cells = [record.input, str(record.gold), experience.texts[member], f"{rewards[member]:.2f}", failed, verdict.detail]
+                cells = [
+                    record.input,
+                    str(record.gold),
+                    experience.texts[member],
+                    f"{rewards[member]:.2f}",
+                    failed,
+                    verdict.detail,
+                ]
                 lines.append("| " + " | ".join(_cell(cell) for cell in cells) + " |")
         return "\n".join(lines)
 

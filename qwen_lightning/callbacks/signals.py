@@ -32,7 +32,9 @@ class SignalCheckpoint(Callback):
         self.stop, self._received = None, 0
         self._previous = {number: signal.signal(number, self._note) for number in (signal.SIGTERM, signal.SIGINT)}
 
-    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
         # One process may get the signal alone; all must write and stop in the same step.
         received = int(trainer.strategy.reduce(torch.tensor(self._received, device=pl_module.device), reduce_op="max"))
         if received and self.stop is None:

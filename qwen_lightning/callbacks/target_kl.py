@@ -23,10 +23,14 @@ class TargetKL(Callback):
 
     def __init__(self, target: float, horizon: int = 100, bounds: tuple[float, float] = (0.1, 10.0)) -> None:
         if target <= 0 or horizon < 1 or not 0 < bounds[0] <= 1 <= bounds[1]:
-            raise ConfigError(f"TargetKL: target {target}, horizon {horizon} and bounds {bounds} must be positive, with 1 within the bounds")
+            raise ConfigError(
+                f"TargetKL: target {target}, horizon {horizon} and bounds {bounds} must be positive, with 1 within the bounds"
+            )
         self.target, self.horizon, self.bounds = target, horizon, bounds
 
-    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
         if not isinstance(pl_module, GRPOModule):
             raise ConfigError("TargetKL belongs to GRPO; SFT has no KL term")
         kl = float(trainer.callback_metrics["train/kl"])

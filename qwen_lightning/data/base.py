@@ -16,8 +16,9 @@ from qwen_lightning.data.batches import EvalBatch, EvalLoader, GRPOBatch
 from qwen_lightning.data.encoding import Encoded, TooLong, describe_too_long, sequence_limits
 from qwen_lightning.data.loader import ResumableLoader
 from qwen_lightning.data.overlap import refuse_overlap
-from qwen_lightning.data.sources import Paths, files_in, read_records, require_general, require_tasks, sha256_of
+from qwen_lightning.data.sources import Paths, files_in, read_records, require_general, require_tasks
 from qwen_lightning.errors import ConfigError
+from qwen_lightning.hashing import file_sha256
 from qwen_lightning.models.chat import ChatRenderer
 from qwen_lightning.records import Located, RecordBase
 from qwen_lightning.tasks.registry import TaskRegistry
@@ -165,7 +166,7 @@ class RecordDataModule(LightningDataModule):
         if setting not in self._buckets:
             files = files_in(paths, setting)
             self._buckets[setting] = read_records(self.tasks.reader, files)
-            self.data_hashes.update({str(path): sha256_of(path) for path in files})
+            self.data_hashes.update({str(path): file_sha256(path) for path in files})
         return self._buckets[setting]
 
     def _records(self, setting: str) -> list[RecordBase]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import hashlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -37,12 +36,6 @@ def files_in(paths: Paths, setting: str) -> list[Path]:
             raise ConfigError(f"{setting}: {path} is named twice; its records would count double")
         seen.add(path.resolve())
     return files
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    with open(path, "rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def read_records(reader: RecordReader, files: Iterable[Path]) -> list[Located]:

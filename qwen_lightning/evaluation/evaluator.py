@@ -93,6 +93,10 @@ class Evaluator:
                     totals[member] = value
         return totals
 
+    def close(self) -> None:
+        """Stop the verifying threads."""
+        self.verifier.close()
+
     def _complete_verified(self, records: Sequence[RecordBase]) -> list[str]:
         """Completions where there is something to verify; "" elsewhere."""
         chosen = [index for index, record in enumerate(records) if self._needs_completion(record)]

@@ -45,14 +45,20 @@ def load_backbone(
         )
     try:
         model = AutoModelForCausalLM.from_pretrained(
-            name_or_path, revision=revision, dtype=compute, quantization_config=config, device_map={"": torch.device(device)}
+            name_or_path,
+            revision=revision,
+            dtype=compute,
+            quantization_config=config,
+            device_map={"": torch.device(device)},
         )
     except (OSError, ValueError) as error:
-        raise ConfigError(f"no model at {name_or_path!r}; give a folder or a hub id ({str(error).splitlines()[0]})") from error
+        raise ConfigError(
+            f"no model at {name_or_path!r}; give a folder or a hub id ({str(error).splitlines()[0]})"
+        ) from error
     for module in model.modules():
         # On CPUs with avx512-bf16 the first forward would repack the weights for good, and break exact resume.
         if hasattr(module, "support_avx512bf16_for_cpu"):
-            module.support_avx512bf16_for_cpu = False
+            setattr(module, "support_avx512bf16_for_cpu", False)  # noqa: B010  not in the declared attributes
     # The checkpoint's own top-k, top-p and temperature would bias the policy's samples.
     model.generation_config = GenerationConfig(
         eos_token_id=model.generation_config.eos_token_id, pad_token_id=model.generation_config.pad_token_id

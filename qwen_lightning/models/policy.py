@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import cast
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import LoraConfig, LoraModel, PeftModel, get_peft_model
 from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
 from torch import Tensor, nn
 from transformers import PreTrainedModel
@@ -37,7 +38,11 @@ class LoRASettings:
     def to_peft(self) -> LoraConfig:
         """As peft's configuration."""
         return LoraConfig(
-            task_type="CAUSAL_LM", r=self.r, lora_alpha=self.alpha, lora_dropout=self.dropout, target_modules=list(self.target_modules)
+            task_type="CAUSAL_LM",
+            r=self.r,
+            lora_alpha=self.alpha,
+            lora_dropout=self.dropout,
+            target_modules=list(self.target_modules),
         )
 
 
@@ -56,7 +61,11 @@ class PolicyModel(nn.Module):
     """
 
     def __init__(
-        self, backbone: PreTrainedModel, lora: LoRASettings, start: dict[str, Tensor] | None = None, with_reference: bool = False
+        self,
+        backbone: PreTrainedModel,
+        lora: LoRASettings,
+        start: dict[str, Tensor] | None = None,
+        with_reference: bool = False,
     ) -> None:
         super().__init__()
         try:
@@ -73,12 +82,12 @@ class PolicyModel(nn.Module):
     @property
     def backbone(self) -> PreTrainedModel:
         """The transformers model, adapters injected."""
-        return self.peft.get_base_model()
+        return cast(PreTrainedModel, self.peft.get_base_model())
 
     @property
     def device(self) -> torch.device:
         """Where the embeddings lie."""
-        return self.backbone.get_input_embeddings().weight.device
+        return cast(Tensor, self.backbone.get_input_embeddings().weight).device
 
     @property
     def head(self) -> nn.Module:
@@ -95,7 +104,9 @@ class PolicyModel(nn.Module):
         Returns:
             (rows, length, hidden size).
         """
-        return decoder_of(self.backbone)(input_ids=input_ids, attention_mask=attention_mask, use_cache=False).last_hidden_state
+        return decoder_of(self.backbone)(
+            input_ids=input_ids, attention_mask=attention_mask, use_cache=False
+        ).last_hidden_state
 
     def trainable(self) -> list[nn.Parameter]:
         """The policy's parameters."""
@@ -114,7 +125,9 @@ class PolicyModel(nn.Module):
         own = self.adapter_state(adapter)
         if own.keys() != state.keys():
             lost, extra = sorted(own.keys() - state.keys())[:3], sorted(state.keys() - own.keys())[:3]
-            raise AdapterError(f"adapter does not fit the backbone: missing {lost}, unexpected {extra}; check target_modules and the model")
+            raise AdapterError(
+                f"adapter does not fit the backbone: missing {lost}, unexpected {extra}; check target_modules and the model"
+            )
         for name, tensor in state.items():
             if own[name].shape != tensor.shape:
                 raise AdapterError(
@@ -149,4 +162,4 @@ class PolicyModel(nn.Module):
             self.train(training)
 
     def _use(self, adapter: str) -> None:
-        self.peft.base_model.set_adapter(adapter, inference_mode=adapter != POLICY)
+        cast(LoraModel, self.peft.base_model).set_adapter(adapter, inference_mode=adapter != POLICY)

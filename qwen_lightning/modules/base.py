@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from functools import cached_property
-from typing import Any, Literal, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar, cast
 
 import torch
 from lightning import LightningModule
+from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grad_norm_
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
@@ -40,7 +42,8 @@ class AdapterModule(LightningModule):
     Optimization is manual: a batch is one optimizer step (or several), cut into micro-batches of `micro_batch_tokens`.
     """
 
-    stage: str
+    stage: ClassVar[str]
+    policy: PolicyModel  # from `configure_model` on
 
     def __init__(
         self,
@@ -67,7 +70,12 @@ class AdapterModule(LightningModule):
         super().__init__()
         self.automatic_optimization = False
         self.strict_loading = False  # only the policy is in the checkpoint; its keys are compared on load
-        self.name_or_path, self.revision, self.quantization, self.dtype_name = name_or_path, revision, quantization, dtype
+        self.name_or_path, self.revision, self.quantization, self.dtype_name = (
+            name_or_path,
+            revision,
+            quantization,
+            dtype,
+        )
         self.adapter, self.lora = adapter, lora or LoRASettings()
         self.tasks, self.rewards = tasks or TaskRegistry(), rewards or RewardTable()
         self.rewards.check(self.tasks)
@@ -76,11 +84,10 @@ class AdapterModule(LightningModule):
         self.learning_rate, self.weight_decay, self.betas = learning_rate, weight_decay, betas
         self.warmup_steps, self.schedule, self.gradient_clip = warmup_steps, schedule, gradient_clip
         self.micro_batch_tokens, self.max_completion_length = micro_batch_tokens, max_completion_length
-        self.policy: PolicyModel | None = None  # type: ignore[assignment]
         self.parent: Parent | None = None
         self.lr_factor = 1.0
         self._random_states: list[dict[str, Any]] | None = None
-        self._metrics: VerdictMetrics | None = None
+        self._metrics = VerdictMetrics()
 
     # ------------------------------------------------------------------ life
 
@@ -90,7 +97,7 @@ class AdapterModule(LightningModule):
         return ChatRenderer.from_pretrained(self.name_or_path)
 
     def configure_model(self) -> None:
-        if self.policy is not None:
+        if hasattr(self, "policy"):
             return
         start = None
         if self.adapter is not None:
@@ -127,19 +134,33 @@ class AdapterModule(LightningModule):
     # ------------------------------------------------------------------ optimization
 
     def configure_optimizers(self) -> Any:
-        optimizer = AdamW(self.policy.trainable(), lr=self.learning_rate, betas=self.betas, weight_decay=self.weight_decay)
+        optimizer = AdamW(
+            self.policy.trainable(), lr=self.learning_rate, betas=self.betas, weight_decay=self.weight_decay
+        )
         return {"optimizer": optimizer, "lr_scheduler": LambdaLR(optimizer, self._lr_multiplier)}
+
+    @property
+    def scheduler(self) -> LambdaLR:
+        """The learning rate's schedule."""
+        return cast(LambdaLR, self.lr_schedulers())
+
+    @property
+    def current_learning_rate(self) -> float:
+        """What the next optimizer step uses."""
+        return float(self.scheduler.optimizer.param_groups[0]["lr"])
 
     def scale_learning_rate(self, factor: float) -> None:
         """Multiply the learning rate for good, warm-up and decay included."""
         self.lr_factor *= factor
-        scheduler = self.lr_schedulers()
+        scheduler = self.scheduler
         # Writing the optimizer's lr would be undone at the scheduler's next step.
         scheduler.base_lrs = [rate * factor for rate in scheduler.base_lrs]
         for group in scheduler.optimizer.param_groups:
             group["lr"] *= factor
 
-    def step_over(self, micro_batches: Sequence[T], loss_of: Callable[[T], LossOutput]) -> tuple[list[LossOutput], Tensor]:
+    def step_over(
+        self, micro_batches: Sequence[T], loss_of: Callable[[T], LossOutput]
+    ) -> tuple[list[LossOutput], Tensor]:
         """One optimizer step: backward over all micro-batches, clip, step, schedule.
 
         `loss_of` returns a micro-batch's share, so that the sum over micro-batches and the mean over ranks
@@ -148,7 +169,7 @@ class AdapterModule(LightningModule):
         Returns:
             The outputs, detached, and the gradient's norm before clipping.
         """
-        optimizer = self.optimizers()
+        optimizer = cast(LightningOptimizer, self.optimizers())
         optimizer.zero_grad()
         outputs: list[LossOutput] = []
         total = int(self.reduce(torch.tensor(len(micro_batches)), "max"))
@@ -162,7 +183,7 @@ class AdapterModule(LightningModule):
                     self.manual_backward(loss_of(micro_batches[-1]).loss * 0.0)
         norm = clip_grad_norm_(self.policy.trainable(), self.gradient_clip if self.gradient_clip > 0 else float("inf"))
         optimizer.step()
-        self.lr_schedulers().step()
+        self.scheduler.step()
         return outputs, norm
 
     def totals_over_ranks(self, micro_batches: Iterable[tuple[Tensor, Tensor]]) -> StepTotals:
@@ -176,7 +197,7 @@ class AdapterModule(LightningModule):
 
     def _no_sync(self) -> Any:
         model = self.trainer.model
-        return model.no_sync() if hasattr(model, "no_sync") else nullcontext()
+        return model.no_sync() if isinstance(model, DistributedDataParallel) else nullcontext()
 
     def _lr_multiplier(self, step: int) -> float:
         if step < self.warmup_steps:
@@ -198,7 +219,9 @@ class AdapterModule(LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         own = self._policy_part(self.state_dict())
         if own.keys() != checkpoint["state_dict"].keys():
-            raise AdapterError("the checkpoint's adapter has other layers than this config's; resume with the config that wrote it")
+            raise AdapterError(
+                "the checkpoint's adapter has other layers than this config's; resume with the config that wrote it"
+            )
         parent = None if self.parent is None else self.parent.model_dump()
         if checkpoint["parent"] != parent:
             raise AdapterError(
@@ -215,7 +238,7 @@ class AdapterModule(LightningModule):
     # ------------------------------------------------------------------ validate, test, predict
 
     def on_validation_epoch_start(self) -> None:
-        self._metrics = VerdictMetrics().to(self.device)
+        self._metrics.reset()
 
     def validation_step(self, batch: EvalBatch, batch_idx: int) -> None:
         for row in self.evaluator.run(batch.records):

@@ -6,7 +6,7 @@ Shao and others, DeepSeekMath, 2024; the conventions are those of `losses.grpo`.
 from __future__ import annotations
 
 import time
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +111,9 @@ class GRPOModule(AdapterModule):
         if beta <= 0:
             raise ConfigError(f"beta is {beta}; GRPO here always keeps KL on: give a value above 0, such as 0.04")
         if temperature <= 0:
-            raise ConfigError(f"temperature is {temperature}; a greedy group has nothing to compare: give a value above 0, such as 1.0")
+            raise ConfigError(
+                f"temperature is {temperature}; a greedy group has nothing to compare: give a value above 0, such as 1.0"
+            )
         if group_size < 2:
             raise ConfigError(f"group_size is {group_size}; an advantage needs a group of at least 2")
         self.loss = loss or GRPOLoss()
@@ -152,14 +154,14 @@ class GRPOModule(AdapterModule):
         )  # fmt: skip
 
     def training_step(self, batch: GRPOBatch, batch_idx: int) -> None:
-        started, rate = time.perf_counter(), self.lr_schedulers().get_last_lr()[0]
+        started, rate = time.perf_counter(), self.current_learning_rate
         experience = self.collector.collect(
             batch.task_records,
             batch.task_prompt_ids,
             batch.general_records,
             batch.general_prompt_ids,
             keep_old=self.inner_epochs * self.updates_per_rollout > 1,
-            gather=self.all_gather,
+            gather=lambda rewards: torch.as_tensor(self.all_gather(rewards)),
         )
         if not self._probed:
             self._probe(experience)
@@ -169,7 +171,9 @@ class GRPOModule(AdapterModule):
             for members in experience.minibatches(self.updates_per_rollout):
                 packs = build_packs(experience.sequences, members, self.micro_batch_tokens, self.device)
                 totals = self.totals_over_ranks(self._rows(pack, experience) for pack in packs)
-                outputs, norm = self.step_over(packs, lambda pack, totals=totals: self.loss_of(pack, experience, totals))
+                outputs, norm = self.step_over(
+                    packs, partial(self.loss_of, experience=experience, totals=totals)
+                )
                 metrics.update(outputs, norm)
         self.experience = experience
         self._log_step(experience, metrics, rate, collected - started, time.perf_counter() - collected)
@@ -195,7 +199,9 @@ class GRPOModule(AdapterModule):
         kl_only = torch.tensor([experience.kl_only(member) for member in pack.members], device=pack.mask.device)
         if not self.mask_truncated:
             return pack.mask, kl_only
-        cut = torch.tensor([experience.completions[member].truncated for member in pack.members], device=pack.mask.device)
+        cut = torch.tensor(
+            [experience.completions[member].truncated for member in pack.members], device=pack.mask.device
+        )
         return pack.mask & ~(cut & ~kl_only)[:, None], kl_only
 
     def _probe(self, experience: Experience) -> None:
@@ -217,7 +223,9 @@ class GRPOModule(AdapterModule):
             reference = torch.cat([experience.reference_logprobs[i] for i in chosen]).cpu()
             drift = (own - reference).abs().max().item()
             if drift > _SAME:
-                raise ProbeError(f"policy and reference differ by {drift:.2e} in log-prob before the first step; they must be one adapter")
+                raise ProbeError(
+                    f"policy and reference differ by {drift:.2e} in log-prob before the first step; they must be one adapter"
+                )
         self._probed = True
 
     def _log_step(
@@ -238,7 +246,7 @@ class GRPOModule(AdapterModule):
             "update_seconds": updating,
         }
         self.log_dict({f"train/{name}": value for name, value in local.items()}, sync_dist=self.trainer.world_size > 1)
-        shown = {
+        shown: dict[str, Any] = {
             "reward": verdicts.get(f"{experience.task}/reward", torch.nan),
             "kl": losses.pop("kl"),
             "beta": self.effective_beta,
@@ -246,7 +254,8 @@ class GRPOModule(AdapterModule):
             "tokens_per_second": self.trainer.world_size * sum(lengths) / (collecting + updating),
         }
         factors = {"beta_configured": self.beta, "beta_brake": self.brake_factor, "beta_control": self.control_factor}
-        self.log_dict({f"train/{name}": value for name, value in (losses | factors | verdicts).items()})
+        for group in (losses, factors, verdicts):
+            self.log_dict({f"train/{name}": value for name, value in group.items()})
         self.log_dict({f"train/{name}": value for name, value in shown.items()}, prog_bar=True)
 
     # ------------------------------------------------------------------ checkpoints

@@ -17,10 +17,10 @@ def random_state() -> list[dict[str, Any]]:
     Made of tensors and plain numbers, so that `torch.load(weights_only=True)` reads it.
     """
     version, state, gauss = random.getstate()
-    name, keys, position, has_gauss, cached = np.random.get_state()
+    name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
     own = {
         "python": (version, torch.tensor(state), gauss),
-        "numpy": (str(name), torch.from_numpy(keys.astype(np.int64)), int(position), int(has_gauss), float(cached)),
+        "numpy": (str(name), torch.from_numpy(np.asarray(keys).astype(np.int64)), int(position), int(has_gauss), float(cached)),
         "torch": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state() if torch.cuda.is_available() else None,
     }
@@ -35,7 +35,10 @@ def restore_random_state(states: list[dict[str, Any]], rank: int) -> None:
     """Restore this rank's generators; with another number of ranks than before, warn and leave them."""
     world = dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
     if len(states) != world:
-        warnings.warn(f"the checkpoint was written by {len(states)} processes, not {world}: the resumed run is not bit-exact", stacklevel=2)
+        warnings.warn(
+            f"the checkpoint was written by {len(states)} processes, not {world}: the resumed run is not bit-exact",
+            stacklevel=2,
+        )
         return
     own = states[rank]
     version, state, gauss = own["python"]

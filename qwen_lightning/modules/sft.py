@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -86,16 +87,18 @@ class SFTModule(AdapterModule):
         self.loss = SFTLoss()
 
     def training_step(self, batch: SFTBatch, batch_idx: int) -> None:
-        started, rate = time.perf_counter(), self.lr_schedulers().get_last_lr()[0]
+        started, rate = time.perf_counter(), self.current_learning_rate
         rows = self._micro_batches(batch)
-        totals = self.totals_over_ranks((part.labels[:, 1:] != IGNORED, torch.zeros(len(part.labels), dtype=torch.bool)) for part in rows)
+        totals = self.totals_over_ranks(
+            (part.labels[:, 1:] != IGNORED, torch.zeros(len(part.labels), dtype=torch.bool)) for part in rows
+        )
         metrics = StepMetrics()
         outputs, norm = self.step_over(rows, lambda part: self.loss_of(part, totals))
         metrics.update(outputs, norm)
         seconds = time.perf_counter() - started
         values = metrics.compute()
         tokens = self.trainer.world_size * batch["tokens"]
-        shown = {"loss": values.pop("loss"), "lr": rate, "tokens_per_second": tokens / seconds}
+        shown: dict[str, Any] = {"loss": values.pop("loss"), "lr": rate, "tokens_per_second": tokens / seconds}
         self.log_dict({f"train/{name}": value for name, value in values.items()})
         self.log_dict({f"train/{name}": value for name, value in shown.items()}, prog_bar=True)
 

@@ -53,9 +53,20 @@ class Collector:
         mask_truncated: bool,
         resample: int,
     ) -> None:
-        self.policy, self.renderer, self.engine, self.verifier, self.rewards = policy, renderer, engine, verifier, rewards
+        self.policy, self.renderer, self.engine, self.verifier, self.rewards = (
+            policy,
+            renderer,
+            engine,
+            verifier,
+            rewards,
+        )
         self.group_size, self.max_new_tokens, self.temperature = group_size, max_new_tokens, temperature
-        self.token_budget, self.scale, self.mask_truncated, self.resample = token_budget, scale, mask_truncated, resample
+        self.token_budget, self.scale, self.mask_truncated, self.resample = (
+            token_budget,
+            scale,
+            mask_truncated,
+            resample,
+        )
 
     def collect(
         self,
@@ -83,7 +94,11 @@ class Collector:
         general = self._sample(general_prompts, 1)
         judged = [self._judge(record, group) for record, group in zip(records, groups, strict=True)]
         for _ in range(self.resample):
-            flat = [i for i, futures in enumerate(judged) if bool(flat_groups(self._rewards([records[i]], [groups[i]], [futures])).all())]
+            flat = [
+                i
+                for i, futures in enumerate(judged)
+                if bool(flat_groups(self._rewards([records[i]], [groups[i]], [futures])).all())
+            ]
             if not flat:
                 break
             for i, group in zip(flat, self._sample([prompts[i] for i in flat], self.group_size), strict=True):
@@ -112,13 +127,20 @@ class Collector:
     def _sample(self, prompts: Sequence[list[int]], samples: int) -> list[list[Completion]]:
         if not prompts:
             return []
-        return self.engine.generate(self.policy, self.renderer, list(prompts), samples, self.max_new_tokens, self.temperature)
+        return self.engine.generate(
+            self.policy, self.renderer, list(prompts), samples, self.max_new_tokens, self.temperature
+        )
 
     def _judge(self, record: RecordBase, group: Sequence[Completion]) -> list[Future[Verdict]]:
-        return self.verifier.submit([record] * len(group), [self.renderer.decode(completion.ids) for completion in group])
+        return self.verifier.submit(
+            [record] * len(group), [self.renderer.decode(completion.ids) for completion in group]
+        )
 
     def _rewards(
-        self, records: Sequence[RecordBase], groups: Sequence[Sequence[Completion]], judged: Sequence[Sequence[Future[Verdict]]]
+        self,
+        records: Sequence[RecordBase],
+        groups: Sequence[Sequence[Completion]],
+        judged: Sequence[Sequence[Future[Verdict]]],
     ) -> Tensor:
         """(groups, group size); nan for a completion that has no reward or is masked."""
         rows = []
@@ -143,7 +165,9 @@ class Collector:
         all_records: list[RecordBase] = []
         sequences: list[TokenSequence] = []
         completions: list[Completion] = []
-        for record, prompt, group in zip([*records, *general_records], [*prompts, *general_prompts], [*groups, *general], strict=True):
+        for record, prompt, group in zip(
+            [*records, *general_records], [*prompts, *general_prompts], [*groups, *general], strict=True
+        ):
             for completion in group:
                 all_records.append(record)
                 sequences.append(TokenSequence(prompt, completion.ids))

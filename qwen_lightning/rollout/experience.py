@@ -71,7 +71,14 @@ class Experience:
         """Scores of the task completions; one that is masked for truncation has no reward."""
         rewards = self.rewards.flatten().tolist()
         return [
-            ScoreRow(record.id, record.task, None if math.isnan(reward) else reward, verdict.checks, verdict.detail, completion=text)
+            ScoreRow(
+                record.id,
+                record.task,
+                None if math.isnan(reward) else reward,
+                verdict.checks,
+                verdict.detail,
+                completion=text,
+            )
             for record, reward, verdict, text in zip(self.records, rewards, self.verdicts, self.texts, strict=False)
         ]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import torch
 from torch import Tensor
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
@@ -43,7 +45,13 @@ class GenerateRollout(RolloutEngine):
         return completions
 
     def _batch(
-        self, policy: PolicyModel, renderer: ChatRenderer, prompts: list[list[int]], samples: int, max_new_tokens: int, temperature: float
+        self,
+        policy: PolicyModel,
+        renderer: ChatRenderer,
+        prompts: list[list[int]],
+        samples: int,
+        max_new_tokens: int,
+        temperature: float,
     ) -> list[Completion]:
         width = max(map(len, prompts))
         ids = torch.full((len(prompts), width), renderer.pad_id)
@@ -61,7 +69,7 @@ class GenerateRollout(RolloutEngine):
             eos_token_id=renderer.eos_ids,
             pad_token_id=renderer.pad_id,
         )
-        sequences = policy.backbone.generate(
+        sequences = cast(Any, policy.backbone).generate(
             input_ids=ids.to(policy.device),
             attention_mask=mask.to(policy.device),
             generation_config=config,
@@ -69,7 +77,10 @@ class GenerateRollout(RolloutEngine):
         )
         assert isinstance(sequences, Tensor)
         logprobs = recorder.finish(sequences)
-        return [_cut(row, scores, renderer.eos_ids) for row, scores in zip(sequences[:, width:].tolist(), logprobs, strict=True)]
+        return [
+            _cut(row, scores, renderer.eos_ids)
+            for row, scores in zip(sequences[:, width:].tolist(), logprobs, strict=True)
+        ]
 
 
 class _LogProbRecorder(LogitsProcessor):

@@ -50,7 +50,9 @@ class Pack:
         return rows.to(self.mask.device)
 
 
-def build_packs(sequences: Sequence[TokenSequence], members: Sequence[int], token_budget: int, device: torch.device) -> list[Pack]:
+def build_packs(
+    sequences: Sequence[TokenSequence], members: Sequence[int], token_budget: int, device: torch.device
+) -> list[Pack]:
     """Lay out `sequences[i] for i in members`; a sequence longer than the budget gets a pack of its own.
 
     Sequences of like length share a pack, so that little is padded; the order is deterministic.
@@ -88,8 +90,6 @@ def _build(sequences: Sequence[TokenSequence], members: list[int], device: torch
     ids = pad_sequence([torch.tensor(item.prompt + item.completion) for item in chosen], batch_first=True)
     attention = pad_sequence([torch.ones(len(item), dtype=torch.long) for item in chosen], batch_first=True)
     labels = pad_sequence([torch.tensor(item.completion) for item in chosen], batch_first=True)
-    predictors = pad_sequence(
-        [torch.arange(len(item.prompt) - 1, len(item) - 1) for item in chosen], batch_first=True
-    )
+    predictors = pad_sequence([torch.arange(len(item.prompt) - 1, len(item) - 1) for item in chosen], batch_first=True)
     mask = pad_sequence([torch.ones(len(item.completion), dtype=torch.bool) for item in chosen], batch_first=True)
     return Pack(list(members), *(tensor.to(device) for tensor in (ids, attention, predictors, labels, mask)))

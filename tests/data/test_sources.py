@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from qwen_lightning.data.sources import files_in, require_general, require_persona_alone, require_tasks, sha256_of
+from qwen_lightning.data.sources import files_in, require_general, require_persona_alone, require_tasks
 from qwen_lightning.errors import ConfigError, DataError
 from qwen_lightning.records import Located
 
@@ -34,11 +33,6 @@ def test_paths_that_name_nothing_or_twice_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text("")
     with pytest.raises(ConfigError, match=r"a.jsonl is named twice"):
         files_in([str(tmp_path), str(tmp_path / "a.jsonl")], "task_sft")
-
-
-def test_hash(tmp_path: Path) -> None:
-    (tmp_path / "a").write_bytes(b"record")
-    assert sha256_of(tmp_path / "a") == hashlib.sha256(b"record").hexdigest()
 
 
 def test_each_bucket_takes_its_own(located: Locate, make: Make) -> None:

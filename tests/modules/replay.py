@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,10 @@ from torch.optim import Optimizer
 
 from qwen_lightning.models.chat import ChatRenderer
 from qwen_lightning.models.policy import PolicyModel
-from qwen_lightning.records import SQLRecord
+from qwen_lightning.records import GeneralRecord, SQLRecord
 from qwen_lightning.rollout.base import Completion, RolloutEngine
 from qwen_lightning.rollout.packs import TokenSequence, build_packs, completion_logprobs
+from qwen_lightning.tasks.general import General
 from qwen_lightning.tasks.text2sql import Text2SQL
 from qwen_lightning.verdict import Verdict
 
@@ -59,6 +61,17 @@ class CountingSQL(Text2SQL):
     def verify(self, record: SQLRecord, completion: str) -> Verdict:
         odd, many = len(completion) % 2, len(set(completion)) > 6
         return Verdict({"executes": float(odd), "references": float(many), "match": 0.0})
+
+
+class DroppingGeneral(General):
+    """Every answer is right at first, and wrong from a number of verdicts on: a made-up loss of general ability."""
+
+    def __init__(self, right: int) -> None:
+        super().__init__()
+        self.right, self.judged = right, itertools.count()
+
+    def verify(self, record: GeneralRecord, completion: str) -> Verdict:
+        return Verdict({"all": float(next(self.judged) < self.right)})
 
 
 class FirstStep(Callback):

@@ -1,0 +1,163 @@
+"""`regress`: a regression suite on an adapter or on the bare base, and its change against a baseline."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import yaml
+
+from qwen_lightning.commands.tables import render_table
+from qwen_lightning.commands.workbench import add_workbench_arguments, load_workbench
+from qwen_lightning.errors import ConfigError, DataError, RedLineStop
+from qwen_lightning.regression.red_lines import LineReport, RedLine, judge
+from qwen_lightning.regression.scores import ScoreRow, by_metric, summarize
+from qwen_lightning.regression.significance import compare
+
+BASE = "base"
+DEFAULT_MAX_DROP = 0.03
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The verb's arguments."""
+    parser.add_argument(
+        "--adapter", required=True, metavar="DIR|base", help="adapter folder, or `base` for the bare base"
+    )
+    parser.add_argument("--model", metavar="M", help="backbone, hub id or folder; the manifest's unless given")
+    parser.add_argument("--suite", required=True, metavar="SUITE", help="records file, or a folder of them")
+    parser.add_argument("--output", required=True, metavar="O.json", help="results to write")
+    parser.add_argument("--baseline", metavar="O0.json", help="results to compare with")
+    parser.add_argument("--quantization", choices=("nf4", "none"), help="the manifest's unless given; nf4 for the base")
+    parser.add_argument(
+        "--dtype", choices=("bfloat16", "float32"), help="bfloat16 on a GPU and float32 without, unless given"
+    )
+    parser.add_argument("--max-new-tokens", type=int, default=256, metavar="N", help="length limit of a completion")
+    add_workbench_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the suite.
+
+    Raises:
+        AdapterError: The adapter is unusable.
+        ConfigError: No model is named, or baseline and suite do not belong together.
+        DataError: A record or the baseline file is malformed.
+        RedLineStop: A red line is crossed against the baseline.
+    """
+    baseline = None if args.baseline is None else _read_baseline(Path(args.baseline))
+    result, rows = _measure(args)
+    Path(args.output).write_text(json.dumps(result, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    if baseline is None:
+        print(
+            render_table(
+                ["metric", "value"], [[name, f"{value:.3f}"] for name, value in sorted(result["metrics"].items())]
+            )
+        )
+        return 0
+    if baseline["suite_sha256"] != result["suite_sha256"]:
+        raise ConfigError(f"{args.baseline} is of another suite than {args.suite}; run the baseline on this one first")
+    before = [ScoreRow.from_dict(row) for row in baseline["rows"]]
+    reports = judge(_lines(args.config, before), by_metric(before), [by_metric(rows)])
+    print(comparison_table(before, rows, reports))
+    crossed = [report.crossing for report in reports if report.crossing]
+    if crossed:
+        raise RedLineStop("red line: " + "; ".join(map(str, crossed)))
+    return 0
+
+
+def comparison_table(before: Sequence[ScoreRow], after: Sequence[ScoreRow], reports: Sequence[LineReport]) -> str:
+    """Metric, before, after, change with its 95 % interval, and how its red line stands."""
+    stands = {
+        report.line.metric: "crossed" if report.crossing else f"within {report.line.max_drop:g}" for report in reports
+    }
+    old, new = by_metric(before), by_metric(after)
+    lines = []
+    for name in sorted(old.keys() & new.keys()):
+        found = compare(old[name], [new[name]])
+        interval = f"{found.low:+.3f} to {found.high:+.3f}"
+        lines.append(
+            [name, f"{found.before:.3f}", f"{found.after:.3f}", f"{found.change:+.3f}", interval, stands.get(name, "")]
+        )
+    return render_table(["metric", "before", "after", "change", "95 % interval", "red line"], lines)
+
+
+def _measure(args: argparse.Namespace) -> tuple[dict[str, Any], list[ScoreRow]]:
+    """Load the model and score the suite; torch is imported here."""
+    import torch
+
+    from qwen_lightning.adapters.store import load_adapter
+    from qwen_lightning.data.sources import files_in
+    from qwen_lightning.evaluation.evaluator import Evaluator
+    from qwen_lightning.hashing import file_sha256
+    from qwen_lightning.models.backbone import DType, Quantization, load_backbone
+    from qwen_lightning.models.chat import ChatRenderer
+    from qwen_lightning.models.policy import LoRASettings, PolicyModel
+    from qwen_lightning.rollout.generate import GenerateRollout
+
+    state, lora, manifest = (None, LoRASettings(), None) if args.adapter == BASE else load_adapter(args.adapter)
+    name = args.model or (manifest.base_model if manifest else None)
+    if name is None:
+        raise ConfigError("--adapter base needs --model: a hub id or a folder")
+    files = files_in(args.suite, "--suite")
+    tasks, rewards = load_workbench(args.config, args.databases)
+    try:
+        records = [item.record for item in tasks.reader.read_many(files)]
+        if not records:
+            raise ConfigError(f"--suite {args.suite} holds no records")
+        cuda = torch.cuda.is_available()
+        quantization = cast(Quantization, args.quantization or (manifest.quantization if manifest else "nf4"))
+        dtype: DType = args.dtype or ("bfloat16" if cuda else "float32")
+        backbone = load_backbone(name, quantization, dtype, "cuda" if cuda else "cpu")
+        policy = PolicyModel(backbone, lora, state)
+        evaluator = Evaluator(
+            policy, ChatRenderer.from_pretrained(name), tasks, rewards, GenerateRollout(), args.max_new_tokens
+        )
+        with policy.bare() if state is None else contextlib.nullcontext():
+            rows = evaluator.run(records)
+        evaluator.close()
+    finally:
+        tasks.close()
+    result = {
+        "adapter": manifest.name if manifest else BASE,
+        "adapter_sha256": manifest.sha256 if manifest else None,
+        "base_model": name,
+        "quantization": quantization,
+        "dtype": dtype,
+        "suite": [str(path) for path in files],
+        "suite_sha256": hashlib.sha256("".join(file_sha256(path) for path in files).encode()).hexdigest(),
+        "sampling": {"temperature": 0.0, "max_new_tokens": args.max_new_tokens},
+        "metrics": summarize(rows),
+        "rows": [row.to_dict() for row in rows],
+    }
+    return result, rows
+
+
+def _lines(configs: Sequence[str], before: Sequence[ScoreRow]) -> list[RedLine]:
+    """The brake's lines in the configs, the last that has any; else one for general ability."""
+    found: list[RedLine] = []
+    for path in configs:
+        loaded = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
+        for callback in (loaded.get("trainer") or {}).get("callbacks") or []:
+            if str(callback.get("class_path", "")).endswith("RedLineBrake"):
+                found = [RedLine(**line) for line in callback["init_args"]["lines"]]
+    if found:
+        return found
+    return [RedLine("general/all", DEFAULT_MAX_DROP)] if "general/all" in by_metric(before) else []
+
+
+def _read_baseline(path: Path) -> dict[str, Any]:
+    try:
+        loaded = json.loads(path.read_text(encoding="utf-8"))
+        for field in ("suite_sha256", "rows"):
+            if field not in loaded:
+                raise DataError(f"has no {field}; give a file that regress wrote", path)
+        for row in loaded["rows"]:
+            ScoreRow.from_dict(row)
+    except (OSError, ValueError, TypeError) as error:
+        raise DataError(f"is no file that regress wrote ({error})", path) from None
+    return loaded
