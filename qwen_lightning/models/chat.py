@@ -16,7 +16,8 @@ from qwen_lightning.tasks.base import Message, Prompt
 _SENTINEL = "sentinel-answer"
 _TOOL_RULES = (
     "\n\n# Tools\n\nThe functions at hand, as JSON in <tools></tools>:\n<tools>\n{tools}\n</tools>\n\n"
-    'A call is a JSON object in <tool_call></tool_call>:\n<tool_call>\n{{"name": <name>, "arguments": <object>}}\n</tool_call>'
+    "A call is a JSON object in <tool_call></tool_call>:\n"
+    '<tool_call>\n{{"name": <name>, "arguments": <object>}}\n</tool_call>'
 )
 
 

@@ -126,12 +126,14 @@ class PolicyModel(nn.Module):
         if own.keys() != state.keys():
             lost, extra = sorted(own.keys() - state.keys())[:3], sorted(state.keys() - own.keys())[:3]
             raise AdapterError(
-                f"adapter does not fit the backbone: missing {lost}, unexpected {extra}; check target_modules and the model"
+                f"adapter does not fit the backbone: missing {lost}, unexpected {extra}; "
+                "check target_modules and the model"
             )
         for name, tensor in state.items():
             if own[name].shape != tensor.shape:
                 raise AdapterError(
-                    f"adapter does not fit the backbone: {name} is {tuple(tensor.shape)}, not {tuple(own[name].shape)}; check r and the model"
+                    f"adapter does not fit the backbone: {name} is {tuple(tensor.shape)}, "
+                    f"not {tuple(own[name].shape)}; check r and the model"
                 )
         set_peft_model_state_dict(self.peft, state, adapter_name=adapter)
 
