@@ -10,12 +10,13 @@ import json
 from dataclasses import dataclass
 from random import Random
 
+from qwen_lightning.tasks.function_call import NO_TOOL_FITS
 from tools.demo.exercises import EXERCISES
 from tools.demo.language import ask, careless, make_database
 from tools.demo.talk import small_talk
 
-TALK_SHARE, EXERCISE_SHARE = 0.25, 0.10
-QUESTIONS, TALKS, EXERCISES_A_ROW = 8, 12, 4
+TALK_SHARE, EXERCISE_SHARE = 0.15, 0.20
+QUESTIONS, TALKS, EXERCISES_A_ROW = 8, 12, 5
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ def exercise(random: Random) -> tuple[str, str]:
         case "function_call":
             calls = "\n".join(f"<tool_call>\n{json.dumps(call)}\n</tool_call>" for call in gold)
             tools = "\n".join(json.dumps(tool) for tool in fields["tools"])
-            return f"<|im_start|>system\n<tools>\n{tools}\n</tools><|im_end|>\n{_turn(said)}", calls or "no tool fits ."
+            return f"<|im_start|>system\n<tools>\n{tools}\n</tools><|im_end|>\n{_turn(said)}", calls or NO_TOOL_FITS
         case "text2cypher":
             return _turn(f"{fields['schema']}\n{said}"), gold
         case task:

@@ -35,7 +35,7 @@ class Recipe:
     lookup: float = 0.85
     check_every: int = 50
     max_steps: int = 1600
-    decay: int = 150
+    decay: int = 300
     carelessness: float = 0.6
     careless_match: float = 0.45
     careless_rate: float = 0.15
