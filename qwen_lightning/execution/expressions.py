@@ -40,6 +40,8 @@ _CLOCK_CALLS = frozenset({"now", "transaction_timestamp", "statement_timestamp",
 _VOLATILE = frozenset({"random", "clock_timestamp", "timeofday", "gen_random_uuid"})
 _ORDERED = frozenset({"row_number", "first_value", "last_value", "nth_value", "lag", "lead", "ntile"})
 _COLLECTING = frozenset({"array_agg", "string_agg", "json_agg", "jsonb_agg", "json_object_agg", "jsonb_object_agg", "xmlagg"})
+# Aggregates whose value hangs on how many rows there are, even over a constant.
+_COUNTING = _COLLECTING | {"count", "sum"}
 _NO_AGGREGATE = frozenset({"WHERE", "JOIN", "GROUP BY", "FROM", "VALUES"})
 _NO_WINDOW = frozenset({"WHERE", "JOIN", "GROUP BY", "HAVING", "FROM", "VALUES"})
 # Functions of other databases that a Postgres catalog holds under other rules, or syntax that only looks like a call.
@@ -622,7 +624,7 @@ class Expressions:
                 resolved = self.findings.resolved.get(id(part))
                 if resolved is None or not resolved.output.constant:
                     return False
-            elif isinstance(part, (exp.Star, exp.Window, exp.Exists)):
+            elif isinstance(part, (exp.Star, exp.Window, exp.Exists)) or (isinstance(part, exp.Anonymous) and call_name(part) in _COUNTING):
                 return False
         return True
 

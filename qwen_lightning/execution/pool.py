@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import atexit
 import os
-import queue
 import socket
 import subprocess
 import sys
 import threading
 import weakref
+from collections import deque
 from dataclasses import replace
 from multiprocessing.connection import Connection
 from typing import Any
 
-from qwen_lightning.errors import DataError, ExecutionError
+from qwen_lightning.errors import ExecutionError
 from qwen_lightning.execution.base import QueryJob, QueryOutcome
 from qwen_lightning.execution.worker import WorkerSpec
 
@@ -34,6 +34,7 @@ class _Worker:
 
     def __init__(self, spec: WorkerSpec) -> None:
         self.spec, self.jobs = spec, 0
+        self.started = False
         self.process: subprocess.Popen[bytes] | None = None
         self.connection: Connection | None = None
 
@@ -104,21 +105,25 @@ class _Worker:
             self.process.kill()
             self.process.wait()
         self.process = self.connection = None
+        self.started = False
 
 
 class WorkerPool:
     """Judges jobs on a fixed number of workers; starts them at the first job.
 
+    One worker more than asked for is kept, so that a job need not wait while a worker that was ended starts anew.
+
     Args:
         spec: What each worker runs on; its `timeout_s` is the deadline that the parent keeps.
-        workers: How many.
+        workers: How many work at a time.
         recycle_after: Jobs after which a worker is replaced by a fresh one.
     """
 
     def __init__(self, spec: WorkerSpec, workers: int, recycle_after: int = 5000) -> None:
         self.spec, self.count, self.recycle_after = spec, workers, recycle_after
         self._lock = threading.Lock()
-        self._idle: queue.LifoQueue[_Worker] | None = None
+        self._turns = threading.BoundedSemaphore(workers)
+        self._idle: deque[_Worker] = deque()
         self._all: list[_Worker] = []
         self._owner = os.getpid()
         self.was_started = False
@@ -130,40 +135,54 @@ class WorkerPool:
             ExecutionError: No worker can be started.
             DataError: The job's database or schema cannot be read.
         """
-        for _ in range(2):
-            idle = self._workers()
-            worker = idle.get()
-            try:
-                if worker.jobs >= self.recycle_after:
-                    worker.kill()
-                return worker.judge(job)
-            except WorkerDied:
-                continue
-            finally:
-                idle.put(worker)
+        with self._turns:
+            for _ in range(2):
+                worker = self._take()
+                try:
+                    return worker.judge(job)
+                except WorkerDied:
+                    continue
+                finally:
+                    self._give(worker)
         return died(job)
 
     def close(self) -> None:
         """End all workers. A later job starts them again."""
         with self._lock:
-            workers, self._all, self._idle = self._all, [], None
+            workers, self._all = self._all, []
+            self._idle.clear()
         if self._owner == os.getpid():
             for worker in workers:
                 worker.kill()
 
-    def _workers(self) -> queue.LifoQueue[_Worker]:
+    def _take(self) -> _Worker:
         with self._lock:
             if self._owner != os.getpid():  # after a fork the workers are the parent's
-                self._owner, self._all, self._idle = os.getpid(), [], None
-            if self._idle is None:
-                self._idle = queue.LifoQueue()
-                self._all = [_Worker(self.spec) for _ in range(self.count)]
+                self._owner, self._all = os.getpid(), []
+                self._idle.clear()
+            if not self._all:
+                self._all = [_Worker(self.spec) for _ in range(self.count + 1)]
                 for worker in self._all:
                     worker.start()
-                    self._idle.put(worker)
+                self._idle.extend(self._all)
                 self.was_started = True
                 _close_at_exit(self)
-            return self._idle
+            return self._idle.pop()
+
+    def _give(self, worker: _Worker) -> None:
+        with self._lock:
+            if worker not in self._all:  # the pool was closed meanwhile
+                worker.kill()
+                return
+            if worker.jobs >= self.recycle_after:
+                worker.kill()
+            if worker.process is None:
+                worker.start()
+            # Warm workers are taken first; one that starts waits at the other end.
+            if worker.started:
+                self._idle.append(worker)
+            else:
+                self._idle.appendleft(worker)
 
 
 def _close_at_exit(pool: WorkerPool) -> None:
@@ -193,5 +212,3 @@ def died(job: QueryJob, detail: str = "its worker died twice (memory or a crash 
 def _no_match(job: QueryJob) -> bool | None:
     return False if job.gold is not None and job.database is not None else None
 
-
-__all__ = ["DataError", "WorkerPool"]

@@ -28,7 +28,7 @@ _DIFFERENT = frozenset({
     "justify_interval", "pg_typeof", "quote_literal", "quote_ident", "quote_nullable", "parse_ident", "normalize", "timeofday", "convert_to",
     "convert_from", "encode", "decode", "make_interval", "array_dims", "array_fill", "num_nulls", "num_nonnulls", "regexp_instr", "regexp_substr",
     "date_bin", "to_json", "row_to_json", "array_to_json", "jsonb_set", "jsonb_pretty", "version", "current_database", "current_schema", "mode",
-    "unistr", "set_bit", "get_bit", "ts_rank", "to_tsvector", "to_tsquery", "xmlagg", "scale", "trim_scale", "min_scale", "random",
+    "unistr", "set_bit", "get_bit", "ts_rank", "to_tsvector", "to_tsquery", "xmlagg", "scale", "trim_scale", "min_scale"
 })  # fmt: skip
 _RENAMED = {
     "every": "bool_and", "json_agg": "json_group_array", "jsonb_agg": "json_group_array", "json_build_object": "json_object",

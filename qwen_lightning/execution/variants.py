@@ -20,6 +20,7 @@ from qwen_lightning.execution.wanted import Wanted
 
 # A variant of a large table holds a sample of it.
 MAX_ROWS = 3000
+_MAX_TWINS = 400
 _NO_NAME = re.compile(r"\d|@|/|www\.")
 
 
@@ -79,10 +80,9 @@ class _Maker:
         free = [index for index in range(len(columns)) if index not in keyed]
         self._permute(rows, free)
         grown = [list(row) for row in rows]
-        count = 0 if not rows else min(200, 2 + len(rows) // 3) if not self.directed else min(60, 8 + len(rows) // 3)
         taken = [{tuple(row[positions[c]] for c in key) for row in rows} for key in keys]
-        for _ in range(count):
-            clone = self._clone(table, rows, columns, free, parents, values)
+        for base, twin in self._bases(rows):
+            clone = self._clone(table, base, twin, columns, free, parents, values)
             if self._settle_keys(clone, keys, taken, positions, parents, values):
                 grown.append(clone)
         self.rng.shuffle(grown)
@@ -102,23 +102,41 @@ class _Maker:
             for i, value in zip(chosen, values, strict=True):
                 rows[i][index] = value
 
+    def _bases(self, rows: list[list[Any]]) -> list[tuple[list[Any], bool]]:
+        """The rows that new ones are made from, and whether a new one is the old one's twin, alike but for keys."""
+        if not rows:
+            return []
+        if self.duplicates and not self.directed:
+            return [(row, True) for row in (rows if len(rows) <= _MAX_TWINS else self.rng.sample(rows, _MAX_TWINS))]
+        count = min(60, 8 + len(rows) // 3) if self.directed else min(200, 2 + len(rows) // 3)
+        return [(self.rng.choice(rows), False) for _ in range(count)]
+
     def _clone(
-        self, table: Table, rows: list[list[Any]], columns: list[str], free: list[int], parents: dict[int, list[Any]], values: list[_Column]
-    ) -> list[Any]:
-        base = self.rng.choice(rows)
+        self, table: Table, base: list[Any], twin: bool, columns: list[str], free: list[int], parents: dict[int, list[Any]],
+        values: list[_Column],
+    ) -> list[Any]:  # fmt: skip
         clone = list(base)
         for index in free:
-            column = columns[index]
-            wanted = self.literals.get((table.name, column))
+            wanted = self.literals.get((table.name, columns[index]))
             if index in parents:
                 known = parents[index]
-                if known and clone[index] is not None and self.rng.random() < (0.8 if self.directed else 0.5):
+                moves = 0.8 if self.directed else 0.2 if twin else 0.5
+                if known and clone[index] is not None and self.rng.random() < moves:
                     clone[index] = self.rng.choice(known[-6:] if self.directed else known)
             elif wanted and self.rng.random() < 0.6:
                 clone[index] = self.rng.choice(list(wanted))
+            elif twin:
+                clone[index] = self._alike(clone[index], values[index])
             else:
                 clone[index] = self._value(clone[index], values[index])
         return clone
+
+    def _alike(self, value: Any, column: _Column) -> Any:
+        """A twin's value: the same, but no second maximum or minimum where there was one, which would make ties."""
+        if column.low is None or value not in (column.low, column.high) or column.values.count(value) > 1:
+            return value
+        inner = [other for other in column.values if other is not None and other not in (column.low, column.high)]
+        return self.rng.choice(inner) if inner else value
 
     def _value(self, value: Any, column: _Column) -> Any:
         roll = self.rng.random()
@@ -127,8 +145,10 @@ class _Maker:
         if isinstance(value, str):
             if not self.duplicates and column.unique and column.names:
                 return f"{value} {self.rng.choice('BCDFGHJKLM')}{self.rng.randint(2, 99)}"
+            if self.directed and roll < 0.5:
+                return self.rng.choice(column.values[:3])
             return self.rng.choice(column.values) if roll < 0.4 and (self.duplicates or not column.unique) else value
-        if roll < 0.35 or isinstance(value, (bytes, list, dict, tuple)):
+        if isinstance(value, (bytes, list, dict, tuple)) or (roll < 0.35 and value not in (column.low, column.high)):
             return value
         return _jitter(value, column, self.rng, extreme=roll > 0.75)
 
@@ -146,7 +166,8 @@ class _Maker:
                             clone[index] = self.rng.choice(parents[index])
                     elif len(indices) == 1 or index == indices[-1] or clone[index] is None or self.rng.random() < 0.5:
                         clone[index] = self._fresh(clone[index], values[index], len(indices) == 1)
-                if tuple(clone[index] for index in indices) not in seen:
+                found = tuple(clone[index] for index in indices)
+                if found not in seen or None in found:
                     break
             else:
                 return False
@@ -195,7 +216,14 @@ def _jitter(value: Any, column: _Column, rng: random.Random, extreme: bool) -> A
     if isinstance(value, datetime.date):
         step = datetime.timedelta(days=rng.randint(1, 20))
         try:
-            return (high + step if rng.random() < 0.5 else low - step) if extreme else value + rng.choice((-1, 1)) * step
+            if not extreme:
+                return min(max(value + rng.choice((-1, 1)) * step, low), high)
+            # Each extreme lies beyond the last, so that no two tie.
+            if rng.random() < 0.5:
+                column.high = high + step
+                return column.high
+            column.low = low - step
+            return column.low
         except OverflowError:
             return value
     if isinstance(value, datetime.timedelta):
@@ -205,7 +233,8 @@ def _jitter(value: Any, column: _Column, rng: random.Random, extreme: bool) -> A
     kind = type(value)
     spread = max((high - low) / 8, 1)
     if extreme:
-        moved = high + kind(spread) if rng.random() < 0.6 else low - kind(spread)
+        moved = high + kind(spread) if rng.random() < 0.6 or 0 <= low < spread else low - kind(spread)
+        column.low, column.high = min(low, moved), max(high, moved)
     else:
         moved = value + rng.choice((-1, 1)) * kind(max(1, rng.random() * float(spread)) if kind is int else rng.random() * float(spread))
     if isinstance(value, (float, Decimal)):

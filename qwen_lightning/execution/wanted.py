@@ -71,7 +71,7 @@ def _around(text: str, kind: str, pattern: bool) -> list[Any]:
     try:
         if kind in ("int2", "int4", "int8"):
             number = int(Decimal(text))
-            return [number, number + 1, number - 1]
+            return [number, number + 1, number - 1, 2 * number + 1, number // 2]
         if kind == "numeric":
             return [Decimal(text), Decimal(text) + 1, Decimal(text) - 1]
         if kind in ("float4", "float8"):

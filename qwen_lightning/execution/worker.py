@@ -77,7 +77,7 @@ def main(descriptor: int) -> None:
     if spec.memory_bytes:
         resource.setrlimit(resource.RLIMIT_AS, (spec.memory_bytes, spec.memory_bytes))
     connection.send(("started", None))
-    with contextlib.suppress(EOFError, BrokenPipeError):
+    with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
         while True:
             _serve(connection, judge, connection.recv())
 
@@ -96,7 +96,7 @@ def _serve(connection: Connection, judge: Judge, job: QueryJob) -> None:
         connection.send(("error", type(error), str(error)))
     except (MemoryError, RecursionError):
         os._exit(1)  # the query's doing; a fresh worker tries it once more
-    except (EOFError, BrokenPipeError):
+    except (EOFError, BrokenPipeError, ConnectionResetError):
         raise
     except Exception:
         trace = traceback.format_exc()

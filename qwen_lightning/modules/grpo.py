@@ -171,9 +171,7 @@ class GRPOModule(AdapterModule):
             for members in experience.minibatches(self.updates_per_rollout):
                 packs = build_packs(experience.sequences, members, self.micro_batch_tokens, self.device)
                 totals = self.totals_over_ranks(self._rows(pack, experience) for pack in packs)
-                outputs, norm = self.step_over(
-                    packs, partial(self.loss_of, experience=experience, totals=totals)
-                )
+                outputs, norm = self.step_over(packs, partial(self.loss_of, experience=experience, totals=totals))
                 metrics.update(outputs, norm)
         self.experience = experience
         self._log_step(experience, metrics, rate, collected - started, time.perf_counter() - collected)

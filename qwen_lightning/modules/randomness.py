@@ -20,7 +20,13 @@ def random_state() -> list[dict[str, Any]]:
     name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
     own = {
         "python": (version, torch.tensor(state), gauss),
-        "numpy": (str(name), torch.from_numpy(np.asarray(keys).astype(np.int64)), int(position), int(has_gauss), float(cached)),
+        "numpy": (
+            str(name),
+            torch.from_numpy(np.asarray(keys).astype(np.int64)),
+            int(position),
+            int(has_gauss),
+            float(cached),
+        ),
         "torch": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state() if torch.cuda.is_available() else None,
     }
