@@ -136,7 +136,7 @@ class Binder:
         for name, words in _ALIEN_CLAUSES.items():
             if node.args.get(name):
                 self.findings.alien(f"{words} is not Postgres's")
-        scope = Scope(outer)
+        scope = Scope(outer, aliases={fold(item.args["alias"]) for item in node.expressions if isinstance(item, exp.Alias)})
         source = node.args.get("from_")
         if source is not None:
             self._from_item(source.this, scope, ctes, 0)
@@ -148,7 +148,6 @@ class Binder:
     def _clauses(self, node: exp.Select, scope: Scope) -> list[Output]:
         expressions = self.expressions
         aliases = {fold(item.args["alias"]): item.this for item in node.expressions if isinstance(item, exp.Alias)}
-        scope.aliases = set(aliases)
         if (where := node.args.get("where")) is not None:
             expressions.boolean(where.this, scope, "WHERE")
         outputs, expanded = self._select_list(node, scope)

@@ -9,6 +9,7 @@ from typing import Any
 
 import psycopg
 from psycopg import sql
+from sqlglot import exp
 
 from qwen_lightning.errors import DataError, ExecutionError
 from qwen_lightning.execution.catalog import ANY_TYPE
@@ -131,7 +132,7 @@ class PostgresEngine(Engine):
 
     def run(self, variant: str, query: Runnable) -> Result:
         place, schema = self.places[variant]
-        text = query.parsed.native.sql("postgres") if query.parsed.rewritten else query.parsed.text
+        text = _text(query, unqualified=schema is not None)
         connection = self._connection(place)
         self.running = connection
         try:
@@ -199,6 +200,19 @@ class PostgresEngine(Engine):
             raise DataError(f"a variant cannot be built in Postgres: {_first_line(error)}") from None
         self.places[name] = ("scratch", name)
         return name
+
+
+def _text(query: Runnable, unqualified: bool) -> str:
+    """The query as it stands, or as rewritten; in a variant, names go without the schema that they were qualified with."""
+    parsed = query.parsed
+    qualified = [table for table in parsed.native.find_all(exp.Table) if table.args.get("db") is not None] if unqualified else []
+    if not qualified:
+        return parsed.native.sql("postgres") if parsed.rewritten else parsed.text
+    tree = parsed.native.copy()
+    for node in tree.find_all(exp.Table, exp.Column):
+        node.set("db", None)
+        node.set("catalog", None)
+    return tree.sql("postgres")
 
 
 def _declared(kind: str) -> str:
