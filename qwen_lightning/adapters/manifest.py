@@ -73,7 +73,7 @@ class Manifest(BaseModel):
             if not (folder / name).is_file():
                 raise AdapterError(f"{folder}: no {name}; this is no adapter folder of this trainer")
         try:
-            manifest = cls.model_validate_json((folder / MANIFEST_FILE).read_text(encoding="utf-8"))
+            manifest = cls.model_validate_json((folder / MANIFEST_FILE).read_bytes())
         except ValidationError as error:
             first = error.errors()[0]
             field = ".".join(map(str, first["loc"])) or "file"
@@ -81,7 +81,8 @@ class Manifest(BaseModel):
         found = file_sha256(folder / WEIGHTS_FILE)
         if found != manifest.sha256:
             raise AdapterError(
-                f"{folder / WEIGHTS_FILE}: sha256 is {found[:12]}…, the manifest says {manifest.sha256[:12]}…; copy it anew"
+                f"{folder / WEIGHTS_FILE}: sha256 is {found[:12]}…, not the manifest's {manifest.sha256[:12]}…; "
+                "copy the folder anew"
             )
         return manifest
 

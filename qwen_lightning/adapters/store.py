@@ -14,6 +14,11 @@ from qwen_lightning.adapters.manifest import CONFIG_FILE, MANIFEST_FILE, WEIGHTS
 from qwen_lightning.errors import AdapterError
 from qwen_lightning.models.policy import LoRASettings
 
+# Settings of a LoRA file that change nothing of what the adapter computes, or that `LoRASettings` holds.
+_FREE = frozenset(
+    "base_model_name_or_path revision inference_mode task_type peft_version auto_mapping init_lora_weights target_modules "
+    "loftq_config eva_config corda_config lora_ga_config runtime_config ensure_weight_tying".split()
+)
 _PACKAGES = ("qwen_lightning", "torch", "lightning", "transformers", "peft", "bitsandbytes", "sqlglot", "duckdb")
 
 
@@ -55,7 +60,7 @@ def load_adapter(folder: str | Path) -> tuple[dict[str, Tensor], LoRASettings, M
     """Read an adapter folder.
 
     Raises:
-        AdapterError: It is missing, incomplete, corrupt, or no LoRA adapter.
+        AdapterError: It is missing, incomplete, corrupt, or no LoRA adapter as this trainer builds them.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -77,4 +82,11 @@ def load_adapter(folder: str | Path) -> tuple[dict[str, Tensor], LoRASettings, M
         dropout=config.lora_dropout,
         target_modules=[targets] if isinstance(targets, str) else sorted(targets),
     )
+    ours, theirs = shape.to_peft().to_dict(), config.to_dict()
+    for key in sorted(ours.keys() - _FREE):
+        # DoRA, rank-stabilised scaling and the like: loaded as plain LoRA, the weights would mean something else.
+        if theirs[key] != ours[key]:
+            raise AdapterError(
+                f"{folder / CONFIG_FILE}: {key} is {theirs[key]!r}; adapters are plain LoRA, with {ours[key]!r}"
+            )
     return state, shape, manifest
