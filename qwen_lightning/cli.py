@@ -8,7 +8,7 @@ import warnings
 from jsonargparse import ArgumentError
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 
-import qwen_lightning.callbacks  # noqa: F401  short class names in YAML are those of imported classes
+import qwen_lightning.callbacks
 import qwen_lightning.execution.executors  # noqa: F401
 from qwen_lightning.data.base import RecordDataModule
 from qwen_lightning.data.grpo import GRPODataModule  # noqa: F401
@@ -19,7 +19,6 @@ from qwen_lightning.modules.grpo import GRPOModule  # noqa: F401
 from qwen_lightning.modules.sft import SFTModule  # noqa: F401
 from qwen_lightning.rewards.table import RewardTable
 from qwen_lightning.tasks.registry import TaskRegistry
-
 
 #: Warnings that tell a user of this command nothing that she could act on.
 _BESIDE_THE_POINT = (

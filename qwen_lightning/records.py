@@ -246,7 +246,7 @@ def scan_jsonl(path: str | Path) -> Iterator[tuple[int, Any]]:
         DataError: The file cannot be read.
     """
     try:
-        handle = open(path, "rb")
+        handle = open(path, "rb")  # noqa: SIM115  a failure to open is told from one to read
     except OSError as error:
         raise DataError(f"cannot be read: {error.strerror}", path) from None
     with handle:

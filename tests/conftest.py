@@ -6,7 +6,7 @@ import os
 
 # Models here are tiny: a second thread costs more than it brings.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -131,14 +131,14 @@ def stage(demo: TinyDemo, tmp_path: Path, in_repository: Path) -> Stage:
 
 
 @pytest.fixture(scope="session")
-def trained(demo: TinyDemo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+def trained(demo: TinyDemo, tmp_path_factory: pytest.TempPathFactory) -> Stage:
     """A folder in which Base-SFT has been trained for a few steps."""
     stage = Stage(demo, tmp_path_factory.mktemp("trained"))
     before = os.getcwd()
     os.chdir(REPOSITORY)
     assert stage.fit("sft", 3) == 0
     os.chdir(before)
-    yield stage
+    return stage
 
 
 Scalars = Callable[[Path], dict[str, list[float]]]

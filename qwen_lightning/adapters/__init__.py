@@ -1,0 +1,1 @@
+"""Adapters: folders, manifests."""

@@ -15,10 +15,11 @@ from qwen_lightning.errors import AdapterError
 from qwen_lightning.models.policy import LoRASettings
 
 # Settings of a LoRA file that change nothing of what the adapter computes, or that `LoRASettings` holds.
-_FREE = frozenset(
-    "base_model_name_or_path revision inference_mode task_type peft_version auto_mapping init_lora_weights target_modules "
-    "loftq_config eva_config corda_config lora_ga_config runtime_config ensure_weight_tying".split()
-)
+_FREE = {
+    *("base_model_name_or_path", "revision", "inference_mode", "task_type", "peft_version", "auto_mapping"),
+    *("init_lora_weights", "target_modules", "loftq_config", "eva_config", "corda_config", "lora_ga_config"),
+    *("runtime_config", "ensure_weight_tying"),
+}
 _PACKAGES = ("qwen_lightning", "torch", "lightning", "transformers", "peft", "bitsandbytes", "sqlglot", "duckdb")
 
 

@@ -24,7 +24,8 @@ class TargetKL(Callback):
     def __init__(self, target: float, horizon: int = 100, bounds: tuple[float, float] = (0.1, 10.0)) -> None:
         if target <= 0 or horizon < 1 or not 0 < bounds[0] <= 1 <= bounds[1]:
             raise ConfigError(
-                f"TargetKL: target {target}, horizon {horizon} and bounds {bounds} must be positive, with 1 within the bounds"
+                f"TargetKL: target {target}, horizon {horizon} and bounds {bounds} must be positive, "
+                "with 1 within the bounds"
             )
         self.target, self.horizon, self.bounds = target, horizon, bounds
 

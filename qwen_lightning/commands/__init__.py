@@ -1,0 +1,1 @@
+"""Verbs that train nothing, a file each."""

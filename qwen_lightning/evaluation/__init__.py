@@ -1,0 +1,1 @@
+"""Evaluation: suites on a model."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections import OrderedDict
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -12,6 +11,7 @@ from qwen_lightning.execution.base import QueryJob, QueryOutcome
 from qwen_lightning.execution.engine import Engine, Result, Runnable
 from qwen_lightning.execution.expected import Expected, ordered_gold, same_as_gold
 from qwen_lightning.execution.parsing import NotParsed, parse_query
+from qwen_lightning.execution.watch import Watch
 
 _MAX_GOLDS = 4096
 # Directed variants tried for a gold that the standard variants leave empty or unmoved.
@@ -42,6 +42,7 @@ class Judge:
 
     def __init__(self, engine: Engine, timeout_s: float) -> None:
         self.engine, self.timeout_s = engine, timeout_s
+        self.watch = Watch(engine.interrupt)
         self.golds: OrderedDict[tuple[str, str], Gold] = OrderedDict()
 
     def static(self, job: QueryJob) -> tuple[Analysis, QueryOutcome]:
@@ -106,13 +107,8 @@ class Judge:
 
     def _limited(self, variant: str, query: Runnable) -> Result:
         """Run, and interrupt at the limit. What obeys no interrupt is ended by the parent."""
-        timer = threading.Timer(self.timeout_s * 0.9, self.engine.interrupt)
-        timer.daemon = True
-        timer.start()
-        try:
+        with self.watch.limit(self.timeout_s * 0.9):
             return self.engine.run(variant, query)
-        finally:
-            timer.cancel()
 
     def _run_gold(self, database: str, text: str, schema: str, variants: list[str]) -> Gold:
         try:

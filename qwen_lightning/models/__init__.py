@@ -1,0 +1,1 @@
+"""Models: the backbone, its adapters, chat rendering."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Literal
 
 import torch
@@ -13,9 +12,6 @@ from qwen_lightning.errors import ConfigError
 
 Quantization = Literal["nf4", "none"]
 DType = Literal["bfloat16", "float32"]
-
-# It warns that an optional CPU kernel is absent, on every start.
-logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 
 def load_backbone(

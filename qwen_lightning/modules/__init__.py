@@ -1,0 +1,1 @@
+"""LightningModules: they conduct."""

@@ -31,7 +31,6 @@ from qwen_lightning.rollout.packs import Pack, build_packs, completion_logprobs
 from qwen_lightning.tasks.registry import TaskRegistry
 from qwen_lightning.tasks.verification import Verifier
 
-
 _PROBED = 16  # completions that the start-up probes look at
 _SAME = 1e-3  # log-prob difference that rounding explains
 
@@ -104,15 +103,31 @@ class GRPOModule(AdapterModule):
         verify_threads: int = 8,
     ) -> None:
         super().__init__(
-            name_or_path, adapter, LoRASettings(), tasks, rewards, rollout, revision, quantization, dtype, gradient_checkpointing,
-            learning_rate, weight_decay, betas, warmup_steps, schedule, gradient_clip, micro_batch_tokens, max_completion_length,
+            name_or_path=name_or_path,
+            adapter=adapter,
+            lora=LoRASettings(),
+            tasks=tasks,
+            rewards=rewards,
+            rollout=rollout,
+            revision=revision,
+            quantization=quantization,
+            dtype=dtype,
+            gradient_checkpointing=gradient_checkpointing,
+            learning_rate=learning_rate,
+            weight_decay=weight_decay,
+            betas=betas,
+            warmup_steps=warmup_steps,
+            schedule=schedule,
+            gradient_clip=gradient_clip,
+            micro_batch_tokens=micro_batch_tokens,
+            max_completion_length=max_completion_length,
             with_reference=True,
-        )  # fmt: skip
+        )
         if beta <= 0:
             raise ConfigError(f"beta is {beta}; GRPO here always keeps KL on: give a value above 0, such as 0.04")
         if temperature <= 0:
             raise ConfigError(
-                f"temperature is {temperature}; a greedy group has nothing to compare: give a value above 0, such as 1.0"
+                f"temperature is {temperature}; a greedy group has nothing to compare: give a value above 0"
             )
         if group_size < 2:
             raise ConfigError(f"group_size is {group_size}; an advantage needs a group of at least 2")
@@ -148,10 +163,19 @@ class GRPOModule(AdapterModule):
     def collector(self) -> Collector:
         """Samples and judges."""
         return Collector(
-            self.policy, self.renderer, self.rollout, Verifier(self.tasks, self.verify_threads), self.rewards, self.group_size,
-            self.max_completion_length, self.temperature, self.micro_batch_tokens, self.scale_rewards, self.mask_truncated,
-            self.resample_flat_groups,
-        )  # fmt: skip
+            policy=self.policy,
+            renderer=self.renderer,
+            engine=self.rollout,
+            verifier=Verifier(self.tasks, self.verify_threads),
+            rewards=self.rewards,
+            group_size=self.group_size,
+            max_new_tokens=self.max_completion_length,
+            temperature=self.temperature,
+            token_budget=self.micro_batch_tokens,
+            scale=self.scale_rewards,
+            mask_truncated=self.mask_truncated,
+            resample=self.resample_flat_groups,
+        )
 
     def training_step(self, batch: GRPOBatch, batch_idx: int) -> None:
         started, rate = time.perf_counter(), self.current_learning_rate
@@ -222,7 +246,7 @@ class GRPOModule(AdapterModule):
             drift = (own - reference).abs().max().item()
             if drift > _SAME:
                 raise ProbeError(
-                    f"policy and reference differ by {drift:.2e} in log-prob before the first step; they must be one adapter"
+                    f"policy and reference differ by {drift:.2e} in log-prob before the first step; they must be equal"
                 )
         self._probed = True
 
@@ -246,14 +270,14 @@ class GRPOModule(AdapterModule):
         self.log_dict({f"train/{name}": value for name, value in local.items()}, sync_dist=self.trainer.world_size > 1)
         shown: dict[str, Any] = {
             "reward": verdicts.get(f"{experience.task}/reward", torch.nan),
-            "kl": losses.pop("kl"),
+            "kl": losses.pop("kl", torch.nan),
             "beta": self.effective_beta,
             "lr": rate,
             "tokens_per_second": self.trainer.world_size * sum(lengths) / (collecting + updating),
         }
         factors = {"beta_configured": self.beta, "beta_brake": self.brake_factor, "beta_control": self.control_factor}
-        for group in (losses, factors, verdicts):
-            self.log_dict({f"train/{name}": value for name, value in group.items()})
+        logged: dict[str, Any] = {**losses, **factors, **verdicts}
+        self.log_dict({f"train/{name}": value for name, value in logged.items()})
         self.log_dict({f"train/{name}": value for name, value in shown.items()}, prog_bar=True)
 
     # ------------------------------------------------------------------ checkpoints

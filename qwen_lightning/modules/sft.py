@@ -80,10 +80,26 @@ class SFTModule(AdapterModule):
         micro_batch_tokens: int = 16384,
     ) -> None:
         super().__init__(
-            name_or_path, adapter, lora or LoRASettings(dropout=0.05), tasks, rewards, rollout, revision, quantization, dtype,
-            gradient_checkpointing, learning_rate, weight_decay, betas, warmup_steps, schedule, gradient_clip, micro_batch_tokens,
-            max_completion_length, with_reference=False,
-        )  # fmt: skip
+            name_or_path=name_or_path,
+            adapter=adapter,
+            lora=lora or LoRASettings(dropout=0.05),
+            tasks=tasks,
+            rewards=rewards,
+            rollout=rollout,
+            revision=revision,
+            quantization=quantization,
+            dtype=dtype,
+            gradient_checkpointing=gradient_checkpointing,
+            learning_rate=learning_rate,
+            weight_decay=weight_decay,
+            betas=betas,
+            warmup_steps=warmup_steps,
+            schedule=schedule,
+            gradient_clip=gradient_clip,
+            micro_batch_tokens=micro_batch_tokens,
+            max_completion_length=max_completion_length,
+            with_reference=False,
+        )
         self.loss = SFTLoss()
 
     def training_step(self, batch: SFTBatch, batch_idx: int) -> None:

@@ -1,0 +1,1 @@
+"""Rollout: engines, packs, groups and their advantages."""
