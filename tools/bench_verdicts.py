@@ -22,11 +22,17 @@ DATABASES = Path(__file__).parents[1] / "tests" / "fixtures" / "sql" / "database
 GOLDS = [
     ("shop", "SELECT name FROM customers WHERE city = 'Oslo' ORDER BY name"),
     ("shop", "SELECT category, count(*), max(price) FROM products GROUP BY category ORDER BY 2 DESC, 1"),
-    ("shop", "SELECT c.name, count(o.id) FROM customers c LEFT JOIN orders o ON o.customer_id = c.id GROUP BY c.id ORDER BY 2 DESC LIMIT 3"),
+    (
+        "shop",
+        "SELECT c.name, count(o.id) FROM customers c LEFT JOIN orders o ON o.customer_id = c.id GROUP BY c.id ORDER BY 2 DESC LIMIT 3",
+    ),
     ("shop", "WITH s AS (SELECT order_id, sum(quantity) AS q FROM order_items GROUP BY order_id) SELECT max(q) FROM s"),
     ("shop", "SELECT date_trunc('month', ordered_at) AS m, count(*) FROM orders GROUP BY m ORDER BY m"),
     ("school", "SELECT major, avg(gpa) FROM student GROUP BY major HAVING count(*) >= 2"),
-    ("school", "SELECT s.name FROM student s JOIN enrolled e ON s.sid = e.sid JOIN course c ON c.cid = e.cid WHERE c.title = 'Optics'"),
+    (
+        "school",
+        "SELECT s.name FROM student s JOIN enrolled e ON s.sid = e.sid JOIN course c ON c.cid = e.cid WHERE c.title = 'Optics'",
+    ),
     ("school", "SELECT name FROM teacher WHERE salary > (SELECT avg(salary) FROM teacher)"),
 ]
 
@@ -35,8 +41,13 @@ def fixture_records() -> list[SQLRecord]:
     """Records over the databases that the tests use."""
     return [
         SQLRecord(
-            id=str(number), task="text2sql", input="?", schema=(DATABASES / f"{database}.sql").read_text(encoding="utf-8"), dialect="postgres",
-            database=database, gold=gold,
+            id=str(number),
+            task="text2sql",
+            input="?",
+            schema=(DATABASES / f"{database}.sql").read_text(encoding="utf-8"),
+            dialect="postgres",
+            database=database,
+            gold=gold,
         )  # fmt: skip
         for number, (database, gold) in enumerate(GOLDS)
     ]
@@ -45,7 +56,12 @@ def fixture_records() -> list[SQLRecord]:
 def completions(record: SQLRecord) -> list[str]:
     """What a model might say: the gold, and near misses."""
     assert record.gold is not None
-    return [record.gold, record.gold + " LIMIT 2", record.gold.replace("=", "<>", 1), record.gold.replace("SELECT", "SELECT DISTINCT", 1)]
+    return [
+        record.gold,
+        record.gold + " LIMIT 2",
+        record.gold.replace("=", "<>", 1),
+        record.gold.replace("SELECT", "SELECT DISTINCT", 1),
+    ]
 
 
 def main() -> None:
@@ -59,20 +75,29 @@ def main() -> None:
     records = fixture_records()
     if arguments.records is not None:
         located = RecordReader().read(arguments.records)
-        records = [item.record for item in located if isinstance(item.record, SQLRecord) and item.record.gold is not None]
+        records = [
+            item.record for item in located if isinstance(item.record, SQLRecord) and item.record.gold is not None
+        ]
     task = Text2SQL(DuckDBExecutor(arguments.databases, workers=arguments.workers))
     pairs = [(record, completion) for record in records for completion in completions(record)]
     jobs = list(itertools.islice(itertools.cycle(pairs), arguments.verdicts))
     with ThreadPoolExecutor(arguments.workers) as threads:
         # Golds are cached by worker: two rounds bring nearly all of them to every worker.
         for _ in range(2):
-            list(threads.map(lambda record: task.verify(record, record.gold or ""), {record.id: record for record, _ in jobs}.values()))
+            list(
+                threads.map(
+                    lambda record: task.verify(record, record.gold or ""),
+                    {record.id: record for record, _ in jobs}.values(),
+                )
+            )
         start = time.perf_counter()
         verdicts = list(threads.map(lambda pair: task.verify(*pair), jobs))
         seconds = time.perf_counter() - start
     task.close()
     outcome = Counter("gap" if v.gaps else "match" if v.checks.get("match") == 1 else "no match" for v in verdicts)
-    print(f"{len(verdicts)} verdicts in {seconds:.2f} s ({len(verdicts) / seconds:.0f} a second, {arguments.workers} workers): {dict(outcome)}")
+    print(
+        f"{len(verdicts)} verdicts in {seconds:.2f} s ({len(verdicts) / seconds:.0f} a second, {arguments.workers} workers): {dict(outcome)}"
+    )
 
 
 if __name__ == "__main__":

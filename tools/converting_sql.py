@@ -68,7 +68,11 @@ class Databases:
         that makes such a gold valid and the data bear it out.
         """
         for gold in golds:
-            ungrouped = [fault for fault in analyse(gold, self.ddl(name), "postgres").faults if "must appear in the GROUP BY" in fault]
+            ungrouped = [
+                fault
+                for fault in analyse(gold, self.ddl(name), "postgres").faults
+                if "must appear in the GROUP BY" in fault
+            ]
             if not ungrouped:
                 continue
             for table, column in self._candidates(name):
@@ -110,22 +114,21 @@ def _identifies(data: Dataset, table: Table, column: str) -> bool:
 def _compact(statement: str) -> str:
     """One line, and names unquoted where they need no quotes: fewer tokens, the same meaning."""
     text = " ".join(statement.split())
-    text = re.sub(r'"([a-z_][a-z0-9_]*)"', lambda found: found.group(0) if found.group(1) in _RESERVED else found.group(1), text)
+    text = re.sub(
+        r'"([a-z_][a-z0-9_]*)"', lambda found: found.group(0) if found.group(1) in _RESERVED else found.group(1), text
+    )
     return re.sub(r"\(\s+", "(", re.sub(r"\s+\)", ")", text))
 
 
 # Words that Postgres takes as a column's name in quotes alone.
 _RESERVED = frozenset(
-    "all analyse analyze and any array as asc asymmetric authorization binary both case cast check collate collation column concurrently "
-    "constraint create cross current_catalog current_date current_role current_schema current_time current_timestamp current_user default "
-    "deferrable desc distinct do else end except false fetch for foreign freeze from full grant group having ilike in initially inner "
-    "intersect into is isnull join lateral leading left like limit localtime localtimestamp natural not notnull null offset on only or order "
-    "outer overlaps placing primary references returning right select session_user similar some symmetric system_user table tablesample then "
-    "to trailing true union unique user using variadic verbose when where window with".split()
+    ["all", "analyse", "analyze", "and", "any", "array", "as", "asc", "asymmetric", "authorization", "binary", "both", "case", "cast", "check", "collate", "collation", "column", "concurrently", "constraint", "create", "cross", "current_catalog", "current_date", "current_role", "current_schema", "current_time", "current_timestamp", "current_user", "default", "deferrable", "desc", "distinct", "do", "else", "end", "except", "false", "fetch", "for", "foreign", "freeze", "from", "full", "grant", "group", "having", "ilike", "in", "initially", "inner", "intersect", "into", "is", "isnull", "join", "lateral", "leading", "left", "like", "limit", "localtime", "localtimestamp", "natural", "not", "notnull", "null", "offset", "on", "only", "or", "order", "outer", "overlaps", "placing", "primary", "references", "returning", "right", "select", "session_user", "similar", "some", "symmetric", "system_user", "table", "tablesample", "then", "to", "trailing", "true", "union", "unique", "user", "using", "variadic", "verbose", "when", "where", "window", "with"]
 )
 
 
-def sql_record(name: str, number: int, row: Mapping[str, Any], databases: Databases, meta: dict[str, Any]) -> dict[str, Any]:
+def sql_record(
+    name: str, number: int, row: Mapping[str, Any], databases: Databases, meta: dict[str, Any]
+) -> dict[str, Any]:
     """A text2sql record."""
     return {
         "id": f"{name}-{row['db_id']}-{number:04d}",
@@ -143,5 +146,9 @@ def summary(output: Path, written: int, databases: Databases, left_out: Counter[
     """What a converter prints."""
     lines = [f"{written} records in {output / 'records.jsonl'}"]
     lines += [f"left out: {count} {why}" for why, count in sorted(left_out.items())]
-    lines += [f"primary key declared: {name}.{table}({column})" for name, keys in databases.added.items() for table, column in keys.items()]
+    lines += [
+        f"primary key declared: {name}.{table}({column})"
+        for name, keys in databases.added.items()
+        for table, column in keys.items()
+    ]
     return "\n".join(lines)

@@ -35,7 +35,9 @@ def convert(source: Path, output: Path) -> str:
             golds[row["db_id"]].append(row["gold_postgres"])
     for name, queries in golds.items():
         databases.restore_keys(name, queries)
-    written = write_records(output, (sql_record("spider", number, row, databases, dict(META)) for number, row in enumerate(rows, start=1)))
+    written = write_records(
+        output, (sql_record("spider", number, row, databases, dict(META)) for number, row in enumerate(rows, start=1))
+    )
     databases.write(fresh_folder(output / "databases"), golds)
     return summary(output, written, databases, left_out)
 

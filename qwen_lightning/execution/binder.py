@@ -35,7 +35,7 @@ class Binder:
         self.tables: set[str] = set()
         self.query_aliases: set[str] = set()
 
-    def query(self, node: exp.Expression, ctes: Ctes, outer: Scope | None, top: bool = False) -> list[Output]:
+    def query(self, node: exp.Expr, ctes: Ctes, outer: Scope | None, top: bool = False) -> list[Output]:
         """Bind a query and return its columns."""
         ctes = self._with(node, ctes, outer)
         if not top and any(node.args.get(name) is not None for name in ("limit", "offset")):
@@ -57,7 +57,7 @@ class Binder:
             return self._values(node, outer, ctes)
         return []
 
-    def _with(self, node: exp.Expression, ctes: Ctes, outer: Scope | None) -> Ctes:
+    def _with(self, node: exp.Expr, ctes: Ctes, outer: Scope | None) -> Ctes:
         clause = node.args.get("with_")
         if clause is None:
             return ctes
@@ -87,16 +87,24 @@ class Binder:
     def _renamed(self, outputs: list[Output], names: Sequence[str], relation: str) -> list[Output]:
         if len(names) > len(outputs):
             if outputs:
-                self.findings.fault(f'"{relation}" has {len(outputs)} columns available but {len(names)} columns specified')
+                self.findings.fault(
+                    f'"{relation}" has {len(outputs)} columns available but {len(names)} columns specified'
+                )
             return [Output(name, ANY_TYPE) for name in names]
-        return [replace(output, name=name) for output, name in zip(outputs, names, strict=False)] + outputs[len(names) :]
+        return [replace(output, name=name) for output, name in zip(outputs, names, strict=False)] + outputs[
+            len(names) :
+        ]
 
     def _set_operation(self, node: exp.SetOperation, ctes: Ctes, outer: Scope | None) -> list[Output]:
         if any(node.args.get(name) for name in ("by_name", "side", "on")) or node.args.get("kind"):
             self.findings.alien("set operations BY NAME are not Postgres's")
         sides = [self.query(node.left, ctes, outer), self.query(node.right, ctes, outer)]
         word = node.key.upper()
-        if all(sides) and len(sides[0]) != len(sides[1]) and not any(output.name == "*" for side in sides for output in side):
+        if (
+            all(sides)
+            and len(sides[0]) != len(sides[1])
+            and not any(output.name == "*" for side in sides for output in side)
+        ):
             self.findings.fault(f"each {word} query must have the same number of columns")
             return sides[0]
         outputs = []
@@ -108,7 +116,7 @@ class Binder:
         self._order_by_outputs(node, outputs, outer)
         return outputs
 
-    def _order_by_outputs(self, node: exp.Expression, outputs: list[Output], outer: Scope | None) -> None:
+    def _order_by_outputs(self, node: exp.Expr, outputs: list[Output], outer: Scope | None) -> None:
         order = node.args.get("order")
         for item in order.expressions if order is not None else ():
             key = item.this if isinstance(item, exp.Ordered) else item
@@ -118,7 +126,9 @@ class Binder:
                 if not any(output.name in (fold(key.this), "*") for output in outputs):
                     self.expressions.unknown_column(key, None)
             else:
-                self.findings.fault("invalid UNION/INTERSECT/EXCEPT ORDER BY clause: only result column names can be used")
+                self.findings.fault(
+                    "invalid UNION/INTERSECT/EXCEPT ORDER BY clause: only result column names can be used"
+                )
 
     def _values(self, node: exp.Values, outer: Scope | None, ctes: Ctes) -> list[Output]:
         rows = [row.expressions if isinstance(row, exp.Tuple) else [row.unnest()] for row in node.expressions]
@@ -136,7 +146,9 @@ class Binder:
         for name, words in _ALIEN_CLAUSES.items():
             if node.args.get(name):
                 self.findings.alien(f"{words} is not Postgres's")
-        scope = Scope(outer, aliases={fold(item.args["alias"]) for item in node.expressions if isinstance(item, exp.Alias)})
+        scope = Scope(
+            outer, aliases={fold(item.args["alias"]) for item in node.expressions if isinstance(item, exp.Alias)}
+        )
         source = node.args.get("from_")
         if source is not None:
             self._from_item(source.this, scope, ctes, 0)
@@ -160,16 +172,20 @@ class Binder:
         ordered = self._order_keys(node, scope, aliases, expanded)
         for name in ("limit", "offset"):
             self._limit(node.args.get(name))
-        grouped = keys is not None or having is not None or any(is_aggregated(item, self) for item in [*node.expressions, *ordered])
+        grouped = (
+            keys is not None
+            or having is not None
+            or any(is_aggregated(item, self) for item in [*node.expressions, *ordered])
+        )
         if grouped:
             checked = [*expanded, *([having.this] if having is not None else []), *ordered]
             check_grouping(self, scope, keys or [], checked, sets)
         self._distinct(node, scope, expanded, ordered, aliases)
         return outputs
 
-    def _select_list(self, node: exp.Select, scope: Scope) -> tuple[list[Output], list[exp.Expression]]:
+    def _select_list(self, node: exp.Select, scope: Scope) -> tuple[list[Output], list[exp.Expr]]:
         outputs: list[Output] = []
-        items: list[exp.Expression] = []
+        items: list[exp.Expr] = []
         for item in node.expressions:
             plain = item.this if isinstance(item, exp.Alias) else item
             if isinstance(plain, exp.Star) or (isinstance(plain, exp.Column) and isinstance(plain.this, exp.Star)):
@@ -183,20 +199,24 @@ class Binder:
             kind = self.expressions.type_of(plain, scope, "SELECT")
             name = fold(item.args["alias"]) if isinstance(item, exp.Alias) else self.expressions.output_name(plain)
             resolved = self.findings.resolved.get(id(plain))
-            outputs.append(Output(name, kind, self.expressions.is_constant(plain), resolved.output.source if resolved else None))
+            outputs.append(
+                Output(name, kind, self.expressions.is_constant(plain), resolved.output.source if resolved else None)
+            )
             items.append(plain)
         return outputs, items
 
-    def _star(self, plain: exp.Expression, scope: Scope) -> list[Output]:
+    def _star(self, plain: exp.Expr, scope: Scope) -> list[Output]:
         if isinstance(plain, exp.Column) and plain.table:
             relation = self.expressions.relation(plain, scope)
             return list(relation.columns) if relation is not None and not relation.open else [Output("*", ANY_TYPE)]
         if any(relation.open for relation in scope.relations):
             return [Output("*", ANY_TYPE)]
         merged = list(scope.merged.values())
-        return merged + [output for relation in scope.relations for output in relation.columns if output.name not in scope.merged]
+        return merged + [
+            output for relation in scope.relations for output in relation.columns if output.name not in scope.merged
+        ]
 
-    def _ordinal(self, key: exp.Expression, count: int, clause: str) -> int | None:
+    def _ordinal(self, key: exp.Expr, count: int, clause: str) -> int | None:
         if not key.is_int:
             self.findings.fault(f"non-integer constant in {clause}")
             return None
@@ -207,8 +227,8 @@ class Binder:
         return position - 1
 
     def _group_keys(
-        self, node: exp.Select, scope: Scope, aliases: Mapping[str, exp.Expression], items: list[exp.Expression]
-    ) -> tuple[list[exp.Expression] | None, bool]:
+        self, node: exp.Select, scope: Scope, aliases: Mapping[str, exp.Expr], items: list[exp.Expr]
+    ) -> tuple[list[exp.Expr] | None, bool]:
         group = node.args.get("group")
         if group is None:
             return None, False
@@ -216,7 +236,7 @@ class Binder:
             self.findings.alien("GROUP BY ALL is not Postgres's")
             return None, False
         sets = False
-        keys: list[exp.Expression] = []
+        keys: list[exp.Expr] = []
         pending = list(group.expressions)
         for name in ("grouping_sets", "cube", "rollup"):
             extra = group.args.get(name)
@@ -237,7 +257,12 @@ class Binder:
                 if position is not None:
                     keys.append(items[position])
                     self._no_aggregate(items[position])
-            elif isinstance(key, exp.Column) and not key.table and fold(key.this) in aliases and not self.expressions.finds(key, scope):
+            elif (
+                isinstance(key, exp.Column)
+                and not key.table
+                and fold(key.this) in aliases
+                and not self.expressions.finds(key, scope)
+            ):
                 keys.append(aliases[fold(key.this)])
                 self._no_aggregate(aliases[fold(key.this)])
             else:
@@ -252,13 +277,13 @@ class Binder:
                 keys.append(key)
         return keys, sets
 
-    def _no_aggregate(self, key: exp.Expression) -> None:
+    def _no_aggregate(self, key: exp.Expr) -> None:
         if is_aggregated(key, self):
             self.findings.fault("aggregate functions are not allowed in GROUP BY")
 
     def _order_keys(
-        self, node: exp.Select, scope: Scope, aliases: Mapping[str, exp.Expression], items: list[exp.Expression]
-    ) -> list[exp.Expression]:
+        self, node: exp.Select, scope: Scope, aliases: Mapping[str, exp.Expr], items: list[exp.Expr]
+    ) -> list[exp.Expr]:
         keys = []
         order = node.args.get("order")
         for item in order.expressions if order is not None else ():
@@ -266,7 +291,10 @@ class Binder:
             if isinstance(key, exp.Literal):
                 if key.is_string:
                     self.findings.fault("non-integer constant in ORDER BY")
-                elif not any(isinstance(each, exp.Star) or (isinstance(each, exp.Column) and isinstance(each.this, exp.Star)) for each in items):
+                elif not any(
+                    isinstance(each, exp.Star) or (isinstance(each, exp.Column) and isinstance(each.this, exp.Star))
+                    for each in items
+                ):
                     position = self._ordinal(key, len(items), "ORDER BY")
                     if position is not None:
                         keys.append(items[position])
@@ -276,7 +304,14 @@ class Binder:
                 if name in aliases:
                     keys.append(aliases[name])
                     continue
-                match = next((each for each in items if not isinstance(each, exp.Column) and self.expressions.output_name(each) == name), None)
+                match = next(
+                    (
+                        each
+                        for each in items
+                        if not isinstance(each, exp.Column) and self.expressions.output_name(each) == name
+                    ),
+                    None,
+                )
                 if match is not None and not self.expressions.finds(key, scope):
                     keys.append(match)
                     continue
@@ -284,7 +319,7 @@ class Binder:
             keys.append(key)
         return keys
 
-    def _limit(self, clause: exp.Expression | None) -> None:
+    def _limit(self, clause: exp.Expr | None) -> None:
         if clause is None:
             return
         options = clause.args.get("limit_options")
@@ -294,11 +329,16 @@ class Binder:
         if isinstance(value, exp.Column):
             if fold(value.this) not in ("all",):
                 self.findings.fault("argument of LIMIT must not contain variables")
-        elif isinstance(value, exp.Expression) and value.find(exp.Column) is not None and value.find(exp.Query) is None:
+        elif isinstance(value, exp.Expr) and value.find(exp.Column) is not None and value.find(exp.Query) is None:
             self.findings.fault("argument of LIMIT must not contain variables")
 
     def _distinct(
-        self, node: exp.Select, scope: Scope, items: list[exp.Expression], ordered: list[exp.Expression], aliases: Mapping[str, exp.Expression]
+        self,
+        node: exp.Select,
+        scope: Scope,
+        items: list[exp.Expr],
+        ordered: list[exp.Expr],
+        aliases: Mapping[str, exp.Expr],
     ) -> None:
         distinct = node.args.get("distinct")
         if distinct is None:
@@ -306,7 +346,10 @@ class Binder:
         on = distinct.args.get("on")
         canonical = self.expressions.canonical
         if on is None:
-            starred = any(isinstance(item, exp.Star) or (isinstance(item, exp.Column) and isinstance(item.this, exp.Star)) for item in items)
+            starred = any(
+                isinstance(item, exp.Star) or (isinstance(item, exp.Column) and isinstance(item.this, exp.Star))
+                for item in items
+            )
             selected = {canonical(item) for item in items}
             if not starred and any(canonical(key) not in selected for key in ordered):
                 self.findings.fault("for SELECT DISTINCT, ORDER BY expressions must appear in select list")
@@ -366,20 +409,26 @@ class Binder:
                 self.findings.fault(f"JOIN/USING types {found[0].type} and {found[1].type} cannot be matched")
             scope.merged[name] = Output(name, kind or ANY_TYPE, False, found[0].source)
 
-    def _from_item(self, node: exp.Expression, scope: Scope, ctes: Ctes, group: int) -> None:
+    def _from_item(self, node: exp.Expr, scope: Scope, ctes: Ctes, group: int) -> None:
         if isinstance(node, exp.Lateral):
             self._lateral(node, scope, ctes, group)
             return
         alias = node.args.get("alias")
         name = fold(alias.this) if alias is not None and alias.this is not None else ""
-        columns = [column for column in (alias.args.get("columns") or ()) if column is not None] if alias is not None else []
+        columns = (
+            [column for column in (alias.args.get("columns") or ()) if column is not None] if alias is not None else []
+        )
         if isinstance(node, exp.Subquery) and isinstance(node.this, exp.Table):
             before = len(scope.relations)
             self._from_item(node.this, scope, ctes, group)
             if name:
                 inner = scope.relations[before:]
                 del scope.relations[before:]
-                self._add(scope, Relation(name, [output for relation in inner for output in relation.columns], group=group), columns)
+                self._add(
+                    scope,
+                    Relation(name, [output for relation in inner for output in relation.columns], group=group),
+                    columns,
+                )
             self._own_joins(node, scope, ctes, group)
             return
         if isinstance(node, exp.Table):
@@ -390,10 +439,12 @@ class Binder:
             self._function(node.expressions, "unnest", node, name, columns, scope, ctes, group)
             return
         outputs = self.query(node, ctes, scope.outer)
-        self._add(scope, Relation(name, outputs, group=group, open=any(output.name == "*" for output in outputs)), columns)
+        self._add(
+            scope, Relation(name, outputs, group=group, open=any(output.name == "*" for output in outputs)), columns
+        )
         self._own_joins(node, scope, ctes, group)
 
-    def _own_joins(self, node: exp.Expression, scope: Scope, ctes: Ctes, group: int) -> None:
+    def _own_joins(self, node: exp.Expr, scope: Scope, ctes: Ctes, group: int) -> None:
         for join in node.args.get("joins") or ():
             self._join(join, scope, ctes, group)
 
@@ -406,12 +457,16 @@ class Binder:
         inner = node.this
         if isinstance(inner, (exp.Unnest, exp.Anonymous, exp.Func)):
             arguments = inner.expressions
-            self._function(arguments, "unnest" if isinstance(inner, exp.Unnest) else inner, node, name, columns, scope, ctes, group)
+            self._function(
+                arguments, "unnest" if isinstance(inner, exp.Unnest) else inner, node, name, columns, scope, ctes, group
+            )
             return
         outputs = self.query(inner, ctes, scope)
-        self._add(scope, Relation(name, outputs, group=group, open=any(output.name == "*" for output in outputs)), columns)
+        self._add(
+            scope, Relation(name, outputs, group=group, open=any(output.name == "*" for output in outputs)), columns
+        )
 
-    def _table(self, node: exp.Table, name: str, columns: list[exp.Expression], scope: Scope, ctes: Ctes, group: int) -> None:
+    def _table(self, node: exp.Table, name: str, columns: list[exp.Expr], scope: Scope, ctes: Ctes, group: int) -> None:
         if node.args.get("rows_from"):
             for part in node.args["rows_from"]:
                 with self.expressions.using(ctes):
@@ -426,13 +481,21 @@ class Binder:
         if not namespace and table in ctes:
             outputs, read = ctes[table]
             self.tables |= read
-            self._add(scope, Relation(name or table, list(outputs), group=group, open=any(o.name == "*" for o in outputs)), columns)
+            self._add(
+                scope,
+                Relation(name or table, list(outputs), group=group, open=any(o.name == "*" for o in outputs)),
+                columns,
+            )
             return
         known = self.schema.tables.get(table)
         if table in self.schema.views and not known:
             self._add(scope, Relation(name or table, self._view(table), open=False, group=group), columns)
             return
-        if known is None or (namespace and namespace not in (known.namespace, "public")) or namespace in _SYSTEM_SCHEMAS:
+        if (
+            known is None
+            or (namespace and namespace not in (known.namespace, "public"))
+            or namespace in _SYSTEM_SCHEMAS
+        ):
             self.findings.miss(f'relation "{namespace + "." if namespace else ""}{table}" does not exist')
             self._add(scope, Relation(name or table, [], open=True, group=group), columns)
             return
@@ -451,7 +514,7 @@ class Binder:
         return outputs
 
     def _function(
-        self, arguments: list[exp.Expression], function: exp.Expression | str, node: exp.Expression, name: str, columns: list[exp.Expression],
+        self, arguments: list[exp.Expr], function: exp.Expr | str, node: exp.Expr, name: str, columns: list[exp.Expr],
         scope: Scope, ctes: Ctes, group: int,
     ) -> None:  # fmt: skip
         with self.expressions.using(ctes):
@@ -466,12 +529,16 @@ class Binder:
         defined = [column for column in columns if isinstance(column, exp.ColumnDef)]
         ordinality = bool(node.args.get("ordinality")) or bool(node.args.get("offset"))
         if defined:
-            outputs = [Output(fold(c.this), type_name(c.args["kind"]) if c.args.get("kind") else ANY_TYPE) for c in defined]
+            outputs = [
+                Output(fold(c.this), type_name(c.args["kind"]) if c.args.get("kind") else ANY_TYPE) for c in defined
+            ]
             self._add(scope, Relation(name or called, outputs, group=group), [])
             return
         signatures = catalog().functions.get(called, [])
-        record = any(signature.result == "record" for signature in signatures) or (result == ANY_TYPE and not signatures)
-        if record and len(arguments) < 2 and called != "unnest" or len(arguments) > 1 and called == "unnest":
+        record = any(signature.result == "record" for signature in signatures) or (
+            result == ANY_TYPE and not signatures
+        )
+        if (record and len(arguments) < 2 and called != "unnest") or (len(arguments) > 1 and called == "unnest"):
             outputs = [Output(fold(column), ANY_TYPE) for column in columns]
             self._add(scope, Relation(name or called, outputs, open=not columns, group=group), [])
             return
@@ -483,7 +550,7 @@ class Binder:
                 columns = [*columns, offset]
         self._add(scope, Relation(name or called, outputs, group=group), columns)
 
-    def _add(self, scope: Scope, relation: Relation, columns: Sequence[exp.Expression]) -> None:
+    def _add(self, scope: Scope, relation: Relation, columns: Sequence[exp.Expr]) -> None:
         names = [fold(column) for column in columns]
         if names:
             if relation.open:

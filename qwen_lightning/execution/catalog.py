@@ -86,7 +86,9 @@ def catalog() -> Catalog:
             ordered = next((mark for mark in "wh" if mark in flags[1:]), "") if flags[0] == "a" else ""
             direct = int(flags[flags.index(ordered, 1) + 1 :]) if ordered else 0
             types = tuple(arguments[0].split(",")) if arguments else ()
-            found.functions[name].append(Signature(flags[0], result, types, int(defaults), variadic, "s" in flags[1:], ordered, direct))
+            found.functions[name].append(
+                Signature(flags[0], result, types, int(defaults), variadic, "s" in flags[1:], ordered, direct)
+            )
     return found
 
 
@@ -94,7 +96,11 @@ def type_name(kind: exp.DataType) -> str:
     """The Postgres name of a sqlglot type, `?` for those that the catalog does not hold."""
     dtype = getattr(kind.this, "name", str(kind.this))
     if dtype == "ARRAY":
-        inner = type_name(kind.expressions[0]) if kind.expressions and isinstance(kind.expressions[0], exp.DataType) else ANY_TYPE
+        inner = (
+            type_name(kind.expressions[0])
+            if kind.expressions and isinstance(kind.expressions[0], exp.DataType)
+            else ANY_TYPE
+        )
         if inner.startswith("_"):
             return inner
         return ANY_TYPE if inner == ANY_TYPE else "_" + inner
@@ -180,7 +186,9 @@ def resolve(signatures: Sequence[Signature], types: Sequence[str]) -> Signature 
     fitting = [pair for pair in fitting if exact(pair) == best]
 
     def liked(pair: tuple[Signature, tuple[str, ...]]) -> int:
-        return sum(given == wanted or wanted in catalog().preferred for given, wanted in zip(types, pair[1], strict=True))
+        return sum(
+            given == wanted or wanted in catalog().preferred for given, wanted in zip(types, pair[1], strict=True)
+        )
 
     best = max(map(liked, fitting))
     fitting = [pair for pair in fitting if liked(pair) == best]
@@ -189,7 +197,11 @@ def resolve(signatures: Sequence[Signature], types: Sequence[str]) -> Signature 
         if len(known) == 1:  # manual 10.2 step 3a: assume that the unknown is of the other's type
             same = [pair for pair in fitting if set(pair[1]) == known]
             fitting = same or fitting
-        strings = [pair for pair in fitting if any(g == UNKNOWN and category(w) == "S" for g, w in zip(types, pair[1], strict=True))]
+        strings = [
+            pair
+            for pair in fitting
+            if any(g == UNKNOWN and category(w) == "S" for g, w in zip(types, pair[1], strict=True))
+        ]
         fitting = strings if len(fitting) > 1 and strings else fitting
     results = {pair[0].result for pair in fitting}
     chosen, arguments = fitting[0]
@@ -212,9 +224,17 @@ def expand(signature: Signature, count: int) -> tuple[str, ...] | None:
 
 def _consistent(types: Sequence[str], arguments: Sequence[str]) -> bool:
     """All `anyelement` family arguments agree on one element type."""
-    elements = {_element(given, wanted) for given, wanted in zip(types, arguments, strict=True) if wanted in ("anyelement", "anyarray", "anynonarray")}
+    elements = {
+        _element(given, wanted)
+        for given, wanted in zip(types, arguments, strict=True)
+        if wanted in ("anyelement", "anyarray", "anynonarray")
+    }
     elements -= {ANY_TYPE, UNKNOWN}
-    compatible = [_element(given, wanted) for given, wanted in zip(types, arguments, strict=True) if wanted.startswith("anycompatible") and "range" not in wanted]
+    compatible = [
+        _element(given, wanted)
+        for given, wanted in zip(types, arguments, strict=True)
+        if wanted.startswith("anycompatible") and "range" not in wanted
+    ]
     return len(elements) <= 1 and (not compatible or common_type(compatible) is not None)
 
 

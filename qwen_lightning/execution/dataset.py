@@ -29,9 +29,28 @@ _POSTGRES_TYPES = {
     "TIMESTAMP WITH TIME ZONE": "timestamptz", "JSON": "json", "UUID": "uuid", "BLOB": "bytea", "UTINYINT": "int2", "USMALLINT": "int4",
     "UINTEGER": "int8", "UBIGINT": "numeric",
 }  # fmt: skip
-_INSERT = re.compile(r"""\s*INSERT\s+INTO\s+(?:ONLY\s+)?(?:(?:\w+|"[^"]+")\s*\.\s*)?(?P<table>\w+|"(?:[^"]|"")+")""", re.IGNORECASE)
+_INSERT = re.compile(
+    r"""\s*INSERT\s+INTO\s+(?:ONLY\s+)?(?:(?:\w+|"[^"]+")\s*\.\s*)?(?P<table>\w+|"(?:[^"]|"")+")""", re.IGNORECASE
+)
 # Statements of a dump that neither declare tables nor hold rows.
-_PASSED_OVER = frozenset({"SET", "BEGIN", "START", "COMMIT", "END", "COMMENT", "GRANT", "REVOKE", "ANALYZE", "VACUUM", "SELECT", "CREATE", "ALTER", "DROP"})
+_PASSED_OVER = frozenset(
+    {
+        "SET",
+        "BEGIN",
+        "START",
+        "COMMIT",
+        "END",
+        "COMMENT",
+        "GRANT",
+        "REVOKE",
+        "ANALYZE",
+        "VACUUM",
+        "SELECT",
+        "CREATE",
+        "ALTER",
+        "DROP",
+    }
+)
 
 Row = tuple[Any, ...]
 
@@ -68,13 +87,17 @@ def create_tables(connection: duckdb.DuckDBPyConnection, namespace: str, dataset
         connection.execute(f"CREATE TABLE {quote(namespace)}.{quote(table.name)} ({columns})")
 
 
-def fill_tables(connection: duckdb.DuckDBPyConnection, namespace: str, dataset: Dataset, rows: dict[str, list[Row]]) -> None:
+def fill_tables(
+    connection: duckdb.DuckDBPyConnection, namespace: str, dataset: Dataset, rows: dict[str, list[Row]]
+) -> None:
     """Insert rows into tables made by `create_tables`."""
     for name, found in rows.items():
         if not found:
             continue
         table = dataset.schema.tables[name]
-        picks = ", ".join(f"unnest(${i}::{dataset.duckdb_type(table, column)}[])" for i, column in enumerate(table.columns, start=1))
+        picks = ", ".join(
+            f"unnest(${i}::{dataset.duckdb_type(table, column)}[])" for i, column in enumerate(table.columns, start=1)
+        )
         values = [list(column) for column in zip(*found, strict=True)]
         connection.execute(f"INSERT INTO {quote(namespace)}.{quote(name)} SELECT {picks}", values)
 
@@ -102,7 +125,9 @@ def _load_sql(path: Path) -> Dataset:
         elif word in _PASSED_OVER:
             declarations.append(statement)
         else:
-            raise DataError(f"cannot use {' '.join(statement.split())[:60]!r}; a databases folder holds DDL and INSERTs", path)
+            raise DataError(
+                f"cannot use {' '.join(statement.split())[:60]!r}; a databases folder holds DDL and INSERTs", path
+            )
     try:
         schema = read_schema(";\n".join(declarations))
     except DataError as error:
@@ -112,7 +137,9 @@ def _load_sql(path: Path) -> Dataset:
         create_tables(scratch, "loading", dataset)
         for statement in inserts:
             _insert(scratch, statement, schema, path)
-        dataset.rows = {name: scratch.execute(f"SELECT * FROM loading.{quote(name)}").fetchall() for name in schema.tables}
+        dataset.rows = {
+            name: scratch.execute(f"SELECT * FROM loading.{quote(name)}").fetchall() for name in schema.tables
+        }
     return dataset
 
 
@@ -127,7 +154,12 @@ def _numeric_types(declarations: Iterable[str]) -> dict[tuple[str, str], str]:
             continue
         for column in tree.find_all(exp.ColumnDef):
             kind = column.args.get("kind")
-            if isinstance(kind, exp.DataType) and kind.this == exp.DType.DECIMAL and kind.expressions and isinstance(tree, exp.Create):
+            if (
+                isinstance(kind, exp.DataType)
+                and kind.this == exp.DType.DECIMAL
+                and kind.expressions
+                and isinstance(tree, exp.Create)
+            ):
                 width = ", ".join(part.name for part in kind.expressions)
                 found[fold(tree.this.this.this), fold(column.this)] = f"({width})"
     return found
@@ -163,13 +195,25 @@ def _translated_insert(statement: str, table: Table) -> str:
     target = tree.this.this if isinstance(tree.this, exp.Schema) else tree.this
     target.set("db", exp.to_identifier("loading", quoted=True))
     target.set("this", exp.to_identifier(table.name, quoted=True))
-    named = [fold(column) for column in tree.this.expressions] if isinstance(tree.this, exp.Schema) else list(table.columns)
+    named = (
+        [fold(column) for column in tree.this.expressions] if isinstance(tree.this, exp.Schema) else list(table.columns)
+    )
     for row in tree.find_all(exp.Tuple):
         if not isinstance(row.parent, exp.Values):
             continue
         for column, value in zip(named, list(row.expressions), strict=False):
-            if table.columns.get(column, "").startswith("_") and isinstance(value, exp.Literal) and value.this.startswith("{"):
-                value.replace(exp.Array(expressions=[exp.null() if item is None else exp.Literal.string(item) for item in array_items(value.this)]))
+            if (
+                table.columns.get(column, "").startswith("_")
+                and isinstance(value, exp.Literal)
+                and value.this.startswith("{")
+            ):
+                value.replace(
+                    exp.Array(
+                        expressions=[
+                            exp.null() if item is None else exp.Literal.string(item) for item in array_items(value.this)
+                        ]
+                    )
+                )
     return tree.sql("duckdb")
 
 

@@ -24,7 +24,7 @@ _LOWER = {"yyyy": "%Y", "mm": "%m", "dd": "%d", "hh24": "%H", "mi": "%M", "ss": 
 _MOMENTS = ("date", "timestamp", "timestamptz", "time")
 
 
-def formatted(name: str, value: exp.Expression, pattern: exp.Expression, kind: str) -> exp.Expression | None:
+def formatted(name: str, value: exp.Expr, pattern: exp.Expr, kind: str) -> exp.Expr | None:
     """`to_char(value, pattern)`, `to_date` or `to_timestamp` for DuckDB; None where there is no equal.
 
     Args:
@@ -42,12 +42,18 @@ def formatted(name: str, value: exp.Expression, pattern: exp.Expression, kind: s
         codes = [_NAMES[piece][0] if piece in _NAMES else _code(piece) for piece in pieces]
         if None in codes:
             return None
-        parsed = exp.Anonymous(this="strptime", expressions=[value.copy(), exp.Literal.string("".join(str(code) for code in codes))])
+        parsed = exp.Anonymous(
+            this="strptime", expressions=[value.copy(), exp.Literal.string("".join(str(code) for code in codes))]
+        )
         return exp.cast(parsed, "DATE" if name == "to_date" else "TIMESTAMPTZ")
     if kind not in _MOMENTS:
         return None
-    moment = exp.Add(this=exp.cast(exp.Literal.string("2000-01-01"), "DATE"), expression=value.copy()) if kind == "time" else value.copy()
-    parts: list[exp.Expression] = []
+    moment = (
+        exp.Add(this=exp.cast(exp.Literal.string("2000-01-01"), "DATE"), expression=value.copy())
+        if kind == "time"
+        else value.copy()
+    )
+    parts: list[exp.Expr] = []
     plain = ""
     for piece in pieces:
         if (code := _code(piece)) is not None:
@@ -81,11 +87,11 @@ def _code(piece: str) -> str | None:
     return piece.replace("%", "%%") if len(piece) == 1 and not piece.isalpha() else None
 
 
-def _print(moment: exp.Expression, code: str) -> exp.Expression:
+def _print(moment: exp.Expr, code: str) -> exp.Expr:
     return exp.Anonymous(this="strftime", expressions=[moment.copy(), exp.Literal.string(code)])
 
 
-def _name(moment: exp.Expression, piece: str) -> exp.Expression:
+def _name(moment: exp.Expr, piece: str) -> exp.Expr:
     if piece == "Q":
         return exp.cast(exp.Anonymous(this="quarter", expressions=[moment.copy()]), "TEXT")
     code, case, width = _NAMES[piece]

@@ -51,7 +51,7 @@ class Schema:
     enums: set[str] = field(default_factory=set)
 
 
-def fold(identifier: exp.Expression | None) -> str:
+def fold(identifier: exp.Expr | None) -> str:
     """A name as Postgres stores it: unquoted ones in lower case."""
     if not isinstance(identifier, exp.Identifier):
         return "" if identifier is None else identifier.name.lower()
@@ -69,8 +69,20 @@ def read_schema(text: str) -> Schema:
     for statement in split_statements(text):
         head = strip_comments(statement).split(None, 3)[:3]
         words = [word.upper() for word in head]
-        if not words or words[0] not in ("CREATE", "ALTER") or not {"TABLE", "VIEW", "TYPE", "MATERIALIZED", "OR", "UNIQUE"} & set(words):
-            if words[:1] == ["CREATE"] and {"TEMP", "TEMPORARY", "UNLOGGED", "FOREIGN", "GLOBAL", "LOCAL", "RECURSIVE"} & set(words):
+        if (
+            not words
+            or words[0] not in ("CREATE", "ALTER")
+            or not {"TABLE", "VIEW", "TYPE", "MATERIALIZED", "OR", "UNIQUE"} & set(words)
+        ):
+            if words[:1] == ["CREATE"] and {
+                "TEMP",
+                "TEMPORARY",
+                "UNLOGGED",
+                "FOREIGN",
+                "GLOBAL",
+                "LOCAL",
+                "RECURSIVE",
+            } & set(words):
                 pass
             else:
                 continue
@@ -78,7 +90,9 @@ def read_schema(text: str) -> Schema:
             tree = sqlglot.parse_one(statement, read="postgres")
         except (SqlglotError, AttributeError, RecursionError):
             if words[:2] == ["CREATE", "TABLE"]:
-                raise DataError(f"schema: cannot read {' '.join(statement.split())[:80]!r}; give plain Postgres DDL") from None
+                raise DataError(
+                    f"schema: cannot read {' '.join(statement.split())[:80]!r}; give plain Postgres DDL"
+                ) from None
             continue
         if isinstance(tree, exp.Create):
             _create(schema, tree)
@@ -112,14 +126,14 @@ def _create(schema: Schema, tree: exp.Create) -> None:
             schema.tables[name] = table
 
 
-def _parents(properties: exp.Expression) -> Iterator[str]:
+def _parents(properties: exp.Expr) -> Iterator[str]:
     for node in properties.expressions:
         if isinstance(node, (exp.PartitionedOfProperty, exp.InheritsProperty, exp.LikeProperty)):
             for table in node.find_all(exp.Table):
                 yield fold(table.this)
 
 
-def _table_part(schema: Schema, table: Table, part: exp.Expression) -> None:
+def _table_part(schema: Schema, table: Table, part: exp.Expr) -> None:
     if isinstance(part, exp.ColumnDef):
         column = fold(part.this)
         kind = part.args.get("kind")
@@ -152,7 +166,7 @@ def _table_part(schema: Schema, table: Table, part: exp.Expression) -> None:
         table.foreign.append(_reference(_names(part.expressions), part.args["reference"]))
 
 
-def _names(nodes: list[exp.Expression]) -> tuple[str, ...]:
+def _names(nodes: list[exp.Expr]) -> tuple[str, ...]:
     return tuple(fold(node if isinstance(node, exp.Identifier) else node.find(exp.Identifier)) for node in nodes)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
+
 import duckdb
 
 from qwen_lightning.errors import DataError
@@ -28,7 +29,13 @@ _SANDBOX = {
 }
 _POSTGRES_SEMANTICS = {"integer_division": "true", "default_null_order": "NULLS_LAST_ON_ASC_FIRST_ON_DESC"}
 # What fails for want of a feature, once the static analysis has found nothing to blame the query for.
-_GAPS = (duckdb.CatalogException, duckdb.BinderException, duckdb.ParserException, duckdb.NotImplementedException, duckdb.InternalException)
+_GAPS = (
+    duckdb.CatalogException,
+    duckdb.BinderException,
+    duckdb.ParserException,
+    duckdb.NotImplementedException,
+    duckdb.InternalException,
+)
 _MAX_DATABASES = 24
 # Stands for the variant in a translation, which serves all of them.
 _ANY_VARIANT = "the variant that is asked"
@@ -48,7 +55,9 @@ class DuckDBEngine(Engine):
 
     def __init__(self, folder: Path, variants: int, memory_limit: str = "512MB") -> None:
         self.folder, self.count = folder, variants
-        self.connection = duckdb.connect(":memory:", config={**_SANDBOX, **_POSTGRES_SEMANTICS, "memory_limit": memory_limit})
+        self.connection = duckdb.connect(
+            ":memory:", config={**_SANDBOX, **_POSTGRES_SEMANTICS, "memory_limit": memory_limit}
+        )
         self.connection.execute("SET GLOBAL TimeZone = 'UTC'")
         self.connection.execute("SET lock_configuration = true")
         self.loaded: OrderedDict[str, tuple[Dataset, list[str]]] = OrderedDict()
@@ -73,7 +82,9 @@ class DuckDBEngine(Engine):
         if self.count < 2:
             return None
         dataset = self.loaded[database][0]
-        return self._store(dataset, perturbed(dataset, f"{database}/directed/{seed}", duplicates=seed % 2 == 1, wanted=wanted))
+        return self._store(
+            dataset, perturbed(dataset, f"{database}/directed/{seed}", duplicates=seed % 2 == 1, wanted=wanted)
+        )
 
     def shuffled(self, database: str) -> str | None:
         dataset = self.loaded[database][0]
@@ -106,7 +117,9 @@ class DuckDBEngine(Engine):
         except Untranslatable as error:
             return Result(gap=str(error))
         try:
-            statements = self.connection.extract_statements(query.translated[0].replace(quote(_ANY_VARIANT), quote(variant)))
+            statements = self.connection.extract_statements(
+                query.translated[0].replace(quote(_ANY_VARIANT), quote(variant))
+            )
         except duckdb.Error as error:
             return Result(gap=f"DuckDB cannot parse the translation: {_first_line(error)}")
         if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:

@@ -81,7 +81,13 @@ def cap(fetched: list[tuple[Any, ...]], total: int) -> str:
     size = 0
     for row in fetched:
         for value in row:
-            size += len(value) if isinstance(value, (str, bytes)) else 8 * (len(value) + 1) if isinstance(value, (list, tuple, dict)) else 8
+            size += (
+                len(value)
+                if isinstance(value, (str, bytes))
+                else 8 * (len(value) + 1)
+                if isinstance(value, (list, tuple, dict))
+                else 8
+            )
         if size > MAX_BYTES:
             return f"more than {MAX_BYTES // 1_000_000} MB"
     return ""

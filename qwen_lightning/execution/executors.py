@@ -29,7 +29,9 @@ class DuckDBExecutor(QueryExecutor):
         recycle_after: int = 5000,
     ) -> None:  # fmt: skip
         if databases is not None and not Path(databases).is_dir():
-            raise ConfigError(f"databases folder {databases} is not there; give a folder of <name>.sql or <name>.duckdb")
+            raise ConfigError(
+                f"databases folder {databases} is not there; give a folder of <name>.sql or <name>.duckdb"
+            )
         if workers < 1 or variants < 1 or timeout_s <= 0:
             raise ConfigError("workers and variants are at least 1, timeout_s is above 0")
         self.databases = None if databases is None else Path(databases).resolve()
@@ -66,7 +68,9 @@ class PostgresExecutor(QueryExecutor):
         recycle_after: int = 5000,
     ) -> None:  # fmt: skip
         if databases is not None and not Path(databases).is_dir():
-            raise ConfigError(f"databases folder {databases} is not there; give a folder of <name>.sql or <name>.duckdb")
+            raise ConfigError(
+                f"databases folder {databases} is not there; give a folder of <name>.sql or <name>.duckdb"
+            )
         if workers < 1 or variants < 1 or timeout_s <= 0:
             raise ConfigError("workers and variants are at least 1, timeout_s is above 0")
         self.url, self.scratch_url = url, scratch_url

@@ -75,17 +75,34 @@ def _hashable(value: Any) -> Any:
 def ordered_gold(parsed: Parsed) -> OrderedGold:
     """Prepare a gold so that its ties can be told: sort keys that it does not select are appended as columns."""
     tree = parsed.native
-    while isinstance(tree, exp.Subquery) and not tree.args.get("order") and not tree.args.get("limit") and isinstance(tree.this, exp.Query):
+    while (
+        isinstance(tree, exp.Subquery)
+        and not tree.args.get("order")
+        and not tree.args.get("limit")
+        and isinstance(tree.this, exp.Query)
+    ):
         tree = tree.this
     order, limit, offset = tree.args.get("order"), tree.args.get("limit"), tree.args.get("offset")
     native = parsed.native.copy()
-    target: exp.Expression = native
-    while isinstance(target, exp.Subquery) and not target.args.get("order") and not target.args.get("limit") and isinstance(target.this, exp.Query):
+    target: exp.Expr = native
+    while (
+        isinstance(target, exp.Subquery)
+        and not target.args.get("order")
+        and not target.args.get("limit")
+        and isinstance(target.this, exp.Query)
+    ):
         target = target.this
     keys: list[int] = []
     extra = 0
     if order is not None:
-        names = [fold(item.args["alias"]) if isinstance(item, exp.Alias) else fold(item.this) if isinstance(item, exp.Column) else "" for item in tree.selects]
+        names = [
+            fold(item.args["alias"])
+            if isinstance(item, exp.Alias)
+            else fold(item.this)
+            if isinstance(item, exp.Column)
+            else ""
+            for item in tree.selects
+        ]
         starred = any(item.is_star for item in tree.selects)
         appendable = isinstance(target, exp.Select) and not target.args.get("distinct")
         for item in order.expressions:
@@ -106,19 +123,28 @@ def ordered_gold(parsed: Parsed) -> OrderedGold:
     unlimited = None
     if limit is not None or offset is not None:
         bare = native.copy()
-        inner: exp.Expression = bare
-        while isinstance(inner, exp.Subquery) and not inner.args.get("order") and not inner.args.get("limit") and isinstance(inner.this, exp.Query):
+        inner: exp.Expr = bare
+        while (
+            isinstance(inner, exp.Subquery)
+            and not inner.args.get("order")
+            and not inner.args.get("limit")
+            and isinstance(inner.this, exp.Query)
+        ):
             inner = inner.this
         inner.set("limit", None)
         inner.set("offset", None)
         unlimited = Parsed(parsed.text, parsed.tree, bare, rewritten=True)
     complete = order is not None and len(keys) == len(order.expressions)
     return OrderedGold(
-        Parsed(parsed.text, parsed.tree, native, rewritten=bool(extra)), keys, extra, order is not None and bool(keys) and complete, unlimited
+        Parsed(parsed.text, parsed.tree, native, rewritten=bool(extra)),
+        keys,
+        extra,
+        order is not None and bool(keys) and complete,
+        unlimited,
     )
 
 
-def _plain_key(key: exp.Expression, tree: exp.Expression) -> exp.Expression:
+def _plain_key(key: exp.Expr, tree: exp.Expr) -> exp.Expr:
     """The key as an expression over input columns: an output name alone stands for its expression."""
     if isinstance(key, exp.Column) and not key.table:
         for select in tree.selects:

@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING, Any
 from sqlglot import exp
 
 from qwen_lightning.execution.binding import Call, Findings, Output, Relation, Resolved, Scope
-from qwen_lightning.execution.catalog import ANY_TYPE, FOREIGN_TYPES, UNKNOWN, catalog, category, common_type, explicit, implicit, resolve, type_name
+from qwen_lightning.execution.catalog import (
+    ANY_TYPE,
+    FOREIGN_TYPES,
+    UNKNOWN,
+    catalog,
+    category,
+    common_type,
+    explicit,
+    implicit,
+    resolve,
+    type_name,
+)
 from qwen_lightning.execution.ddl import fold
 from qwen_lightning.execution.parsing import call_name
 from qwen_lightning.execution.wanted import note_wanted
@@ -18,7 +29,7 @@ from qwen_lightning.execution.wanted import note_wanted
 if TYPE_CHECKING:
     from qwen_lightning.execution.binder import Binder
 
-_OPERATORS: dict[type[exp.Expression], str] = {
+_OPERATORS: dict[type[exp.Expr], str] = {
     exp.Add: "+", exp.Sub: "-", exp.Mul: "*", exp.Div: "/", exp.Mod: "%", exp.Pow: "^", exp.DPipe: "||",
     exp.EQ: "=", exp.NEQ: "<>", exp.GT: ">", exp.GTE: ">=", exp.LT: "<", exp.LTE: "<=", exp.NullSafeEQ: "=", exp.NullSafeNEQ: "=",
     exp.Like: "~~", exp.ILike: "~~*", exp.RegexpLike: "~", exp.RegexpILike: "~*", exp.SimilarTo: "~",
@@ -27,7 +38,7 @@ _OPERATORS: dict[type[exp.Expression], str] = {
     exp.JSONBExtract: "#>", exp.JSONBExtractScalar: "#>>", exp.JSONBContains: "?", exp.JSONBContainsTopKey: "?",
 }  # fmt: skip
 _COMPARISONS = (exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE, exp.NullSafeEQ, exp.NullSafeNEQ)
-_FIXED: dict[type[exp.Expression], str] = {
+_FIXED: dict[type[exp.Expr], str] = {
     exp.Boolean: "bool", exp.Null: UNKNOWN, exp.CurrentDate: "date", exp.CurrentTimestamp: "timestamptz", exp.CurrentTime: "timetz",
     exp.Localtime: "time", exp.Localtimestamp: "timestamp", exp.Interval: "interval", exp.CurrentUser: "name", exp.SessionUser: "name",
     exp.CurrentRole: "name", exp.CurrentCatalog: "name", exp.CurrentSchema: "name", exp.BitString: "bit", exp.HexString: "bit",
@@ -39,7 +50,9 @@ _CLOCKS = (exp.CurrentTimestamp, exp.CurrentTime, exp.Localtime, exp.Localtimest
 _CLOCK_CALLS = frozenset({"now", "transaction_timestamp", "statement_timestamp", "age"})
 _VOLATILE = frozenset({"random", "clock_timestamp", "timeofday", "gen_random_uuid"})
 _ORDERED = frozenset({"row_number", "first_value", "last_value", "nth_value", "lag", "lead", "ntile"})
-_COLLECTING = frozenset({"array_agg", "string_agg", "json_agg", "jsonb_agg", "json_object_agg", "jsonb_object_agg", "xmlagg"})
+_COLLECTING = frozenset(
+    {"array_agg", "string_agg", "json_agg", "jsonb_agg", "json_object_agg", "jsonb_object_agg", "xmlagg"}
+)
 # Aggregates whose value hangs on how many rows there are, even over a constant.
 _COUNTING = _COLLECTING | {"count", "sum"}
 _NO_AGGREGATE = frozenset({"WHERE", "JOIN", "GROUP BY", "FROM", "VALUES"})
@@ -47,7 +60,7 @@ _NO_WINDOW = frozenset({"WHERE", "JOIN", "GROUP BY", "HAVING", "FROM", "VALUES"}
 # Functions of other databases that a Postgres catalog holds under other rules, or syntax that only looks like a call.
 _NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*|\s*[+-]?(nan|inf|infinity)\s*", re.IGNORECASE)
 _INTEGER = re.compile(r"\s*[+-]?\d+\s*")
-_BOOLEANS = frozenset("t tr tru true y ye yes on 1 f fa fal fals false n no of off 0".split())
+_BOOLEANS = frozenset(["t", "tr", "tru", "true", "y", "ye", "yes", "on", "1", "f", "fa", "fal", "fals", "false", "n", "no", "of", "off", "0"])
 _DATE_WORDS = frozenset({"now", "today", "tomorrow", "yesterday", "epoch", "infinity", "-infinity", "allballs"})
 
 
@@ -71,7 +84,7 @@ class Expressions:
 
     def type_of(self, node: Any, scope: Scope, clause: str) -> str:
         """The type of an expression; what Postgres would refuse in it goes to the findings."""
-        if not isinstance(node, exp.Expression):
+        if not isinstance(node, exp.Expr):
             return ANY_TYPE
         fixed = _FIXED.get(type(node))
         if fixed is not None:
@@ -88,7 +101,7 @@ class Expressions:
             self.type_of(child, scope, clause)
         return ANY_TYPE
 
-    def boolean(self, node: exp.Expression, scope: Scope, clause: str) -> None:
+    def boolean(self, node: exp.Expr, scope: Scope, clause: str) -> None:
         """Bind a condition."""
         kind = self.type_of(node, scope, clause)
         if kind not in ("bool", ANY_TYPE, UNKNOWN):
@@ -109,7 +122,11 @@ class Expressions:
             hidden = hidden or any(relation.name == name for relation in current.relations)
             current = current.outer
         if hidden or name in self.binder.query_aliases or name in self.binder.schema.tables:
-            self.findings.fault(f'invalid reference to FROM-clause entry for table "{name}"' if hidden else f'missing FROM-clause entry for table "{name}"')
+            self.findings.fault(
+                f'invalid reference to FROM-clause entry for table "{name}"'
+                if hidden
+                else f'missing FROM-clause entry for table "{name}"'
+            )
         else:
             self.findings.miss(f'missing FROM-clause entry for table "{name}"')
         return None
@@ -139,7 +156,9 @@ class Expressions:
                 relation, output = found[0]
                 self.findings.resolved[id(node)] = Resolved(current, relation, output)
                 return output.type
-            if any(relation.open for relation in current.seen()) or any(relation.name == name for relation in current.seen()):
+            if any(relation.open for relation in current.seen()) or any(
+                relation.name == name for relation in current.seen()
+            ):
                 return ANY_TYPE
             current = current.outer
         self.unknown_column(node, scope)
@@ -177,7 +196,7 @@ class Expressions:
 
     # Operators and predicates
 
-    def _operator(self, node: exp.Expression, scope: Scope, clause: str) -> str:
+    def _operator(self, node: exp.Expr, scope: Scope, clause: str) -> str:
         left_node, right_node = node.this, node.args.get("expression")
         symbol = _OPERATORS[type(node)]
         if isinstance(right_node, (exp.Any, exp.All)):
@@ -204,7 +223,10 @@ class Expressions:
                 return "bool"
             self.findings.fault(f"operator does not exist: {left} {symbol} {right}")
             return ANY_TYPE
-        for node, given, wanted in ((left_node, left, signature.arguments[0]), (right_node, right, signature.arguments[-1])):
+        for node, given, wanted in (
+            (left_node, left, signature.arguments[0]),
+            (right_node, right, signature.arguments[-1]),
+        ):
             if given == UNKNOWN and isinstance(node, exp.Literal):
                 self._fits(node, right if given == left and wanted.startswith("any") else wanted)
         return signature.result
@@ -226,16 +248,20 @@ class Expressions:
         if not good:
             self.findings.fault(f"invalid input syntax for type {kind}: {text!r}")
 
-    def _want(self, node: exp.Expression, left: Any, right: Any) -> None:
+    def _want(self, node: exp.Expr, left: Any, right: Any) -> None:
         note_wanted(self.findings.wanted, node, left, right, self._source)
 
-    def _source(self, node: exp.Expression) -> tuple[tuple[str, str], str] | None:
+    def _source(self, node: exp.Expr) -> tuple[tuple[str, str], str] | None:
         found = self.findings.resolved.get(id(node))
         return None if found is None or found.output.source is None else (found.output.source, found.output.type)
 
-    def _quantified(self, node: exp.Expression, symbol: str, scope: Scope, clause: str) -> str:
+    def _quantified(self, node: exp.Expr, symbol: str, scope: Scope, clause: str) -> str:
         left = self.type_of(node.this, scope, clause)
-        inner = node.args["expression"].this.unnest() if isinstance(node.args["expression"].this, exp.Paren) else node.args["expression"].this
+        inner = (
+            node.args["expression"].this.unnest()
+            if isinstance(node.args["expression"].this, exp.Paren)
+            else node.args["expression"].this
+        )
         if isinstance(inner, exp.Query):
             outputs = self.binder.query(inner, self.ctes, scope)
             right = outputs[0].type if outputs else ANY_TYPE
@@ -248,7 +274,7 @@ class Expressions:
         self._apply(symbol, left, right, node.this, None)
         return "bool"
 
-    def _logical(self, node: exp.Expression, scope: Scope, clause: str) -> str:
+    def _logical(self, node: exp.Expr, scope: Scope, clause: str) -> str:
         # A chain of ANDs is walked flat: it can be thousands long.
         pending, word = [node], "NOT" if isinstance(node, exp.Not) else "AND/OR"
         while pending:
@@ -265,7 +291,7 @@ class Expressions:
         kind = self.type_of(node.this, scope, clause)
         if isinstance(node.expression, exp.Boolean) and kind not in ("bool", ANY_TYPE, UNKNOWN):
             self.findings.fault(f"argument of IS TRUE must be type boolean, not type {kind}")
-        elif not isinstance(node.expression, (exp.Null, exp.Boolean, exp.Expression)):
+        elif not isinstance(node.expression, (exp.Null, exp.Boolean, exp.Expr)):
             self.findings.fault("IS takes NULL or a truth value")
         elif isinstance(node.expression, (exp.Literal, exp.Column)):
             self.findings.alien("IS with a value is not Postgres's")
@@ -287,7 +313,9 @@ class Expressions:
         if query is not None:
             outputs = self.binder.query(query, self.ctes, scope)
             if outputs and len(outputs) != width and not any(output.name == "*" for output in outputs):
-                self.findings.fault("subquery has too many columns" if len(outputs) > width else "subquery has too few columns")
+                self.findings.fault(
+                    "subquery has too many columns" if len(outputs) > width else "subquery has too few columns"
+                )
             elif outputs and width == 1:
                 self._apply("=", kind, outputs[0].type, node.this, None)
             return "bool"
@@ -309,7 +337,7 @@ class Expressions:
             self.binder.query(node.this, self.ctes, scope)
         return "bool"
 
-    def _scalar(self, node: exp.Expression, scope: Scope) -> str:
+    def _scalar(self, node: exp.Expr, scope: Scope) -> str:
         outputs = self.binder.query(node, self.ctes, scope)
         if len(outputs) > 1:
             self.findings.fault("subquery must return only one column")
@@ -327,7 +355,7 @@ class Expressions:
             return "int4" if size < 1 << 31 else "int8" if size < 1 << 63 else "numeric"
         return "numeric"
 
-    def _wrapped(self, node: exp.Expression, scope: Scope, clause: str) -> str:
+    def _wrapped(self, node: exp.Expr, scope: Scope, clause: str) -> str:
         return self.type_of(node.this, scope, clause)
 
     def _alias(self, node: exp.Alias, scope: Scope, clause: str) -> str:
@@ -347,7 +375,11 @@ class Expressions:
     def _cast(self, node: exp.Cast, scope: Scope, clause: str) -> str:
         target = node.args["to"]
         dtype = getattr(target.this, "name", str(target.this))
-        if dtype in FOREIGN_TYPES or dtype.startswith(("U", "LIST")) and dtype not in ("UUID", "USERDEFINED", "UNKNOWN"):
+        if (
+            dtype in FOREIGN_TYPES
+            or (dtype.startswith(("U", "LIST"))
+            and dtype not in ("UUID", "USERDEFINED", "UNKNOWN"))
+        ):
             self.findings.alien(f'type "{dtype.lower()}" does not exist')
             self.type_of(node.this, scope, clause)
             return ANY_TYPE
@@ -407,7 +439,14 @@ class Expressions:
     def _zone(self, node: exp.AtTimeZone, scope: Scope, clause: str) -> str:
         kind = self.type_of(node.this, scope, clause)
         self.type_of(node.args["zone"], scope, clause)
-        swapped = {"timestamp": "timestamptz", "timestamptz": "timestamp", "date": "timestamp", "time": "timetz", "timetz": "timetz", UNKNOWN: "timestamp"}
+        swapped = {
+            "timestamp": "timestamptz",
+            "timestamptz": "timestamp",
+            "date": "timestamp",
+            "time": "timetz",
+            "timetz": "timetz",
+            UNKNOWN: "timestamp",
+        }
         if kind not in swapped and kind != ANY_TYPE:
             self.findings.fault(f"function timezone(unknown, {kind}) does not exist")
         return swapped.get(kind, ANY_TYPE)
@@ -419,15 +458,22 @@ class Expressions:
 
     # Calls
 
-    def _keyword_call(self, node: exp.Expression, scope: Scope, clause: str) -> str:
+    def _keyword_call(self, node: exp.Expr, scope: Scope, clause: str) -> str:
         name, parts = {
             exp.Extract: ("extract", [None, node.args.get("expression")]),
             exp.Trim: ("btrim", [node.this, node.args.get("expression")]),
             exp.Substring: ("substring", [node.this, node.args.get("start"), node.args.get("length")]),
             exp.StrPosition: ("position", [node.this, node.args.get("substr")]),
-            exp.Overlay: ("overlay", [node.this, node.args.get("expression"), node.args.get("from_"), node.args.get("for_")]),
+            exp.Overlay: (
+                "overlay",
+                [node.this, node.args.get("expression"), node.args.get("from_"), node.args.get("for_")],
+            ),
         }[type(node)]
-        kinds = [UNKNOWN if part is None else self.type_of(part, scope, clause) for i, part in enumerate(parts) if part is not None or (name == "extract" and i == 0)]
+        kinds = [
+            UNKNOWN if part is None else self.type_of(part, scope, clause)
+            for i, part in enumerate(parts)
+            if part is not None or (name == "extract" and i == 0)
+        ]
         return self._resolve_call(name, kinds, node)
 
     def _call(self, node: exp.Anonymous, scope: Scope, clause: str) -> str:
@@ -443,7 +489,10 @@ class Expressions:
                 self.type_of(key.this if isinstance(key, exp.Ordered) else key, scope, clause)
             if arguments and isinstance(arguments[0], exp.Distinct):
                 distinct, arguments = True, [*arguments[0].expressions, *arguments[1:]]
-        if any(isinstance(argument, (exp.Limit, exp.IgnoreNulls, exp.RespectNulls, exp.HavingMax)) for argument in arguments):
+        if any(
+            isinstance(argument, (exp.Limit, exp.IgnoreNulls, exp.RespectNulls, exp.HavingMax))
+            for argument in arguments
+        ):
             self.findings.alien(f"{name}: LIMIT and NULLS clauses in a call are not Postgres's")
         signatures = catalog().functions.get(name, [])
         window = self._window_of(node)
@@ -465,7 +514,10 @@ class Expressions:
             self.inside_aggregate -= 1
         if within is not None:
             order = within.expression
-            extra = [self.type_of(key.this if isinstance(key, exp.Ordered) else key, scope, clause) for key in order.expressions]
+            extra = [
+                self.type_of(key.this if isinstance(key, exp.Ordered) else key, scope, clause)
+                for key in order.expressions
+            ]
             kinds = (kinds or []) + extra
         self._note(name, ordered, window, distinct)
         if window is None and signatures and all(signature.kind == "w" for signature in signatures):
@@ -474,7 +526,11 @@ class Expressions:
             self.findings.fault(f"OVER specified, but {name} is not a window function nor an aggregate function")
         if distinct and signatures and not any(signature.kind == "a" for signature in signatures):
             self.findings.fault(f"DISTINCT specified, but {name} is not an aggregate function")
-        if clause in ("WHERE", "GROUP BY", "HAVING", "JOIN") and clause != "GROUP BY" and any(s.returns_set for s in signatures):
+        if (
+            clause in ("WHERE", "GROUP BY", "HAVING", "JOIN")
+            and clause != "GROUP BY"
+            and any(s.returns_set for s in signatures)
+        ):
             self.findings.fault(f"set-returning functions are not allowed in {clause}")
         if name in _SPECIAL:
             return self._special(name, kinds or [], arguments)
@@ -500,14 +556,14 @@ class Expressions:
         if (name in _ORDERED and window is not None) or (name in _COLLECTING and not ordered):
             self.findings.order_dependent = True
 
-    def _window_of(self, node: exp.Expression) -> exp.Window | None:
+    def _window_of(self, node: exp.Expr) -> exp.Window | None:
         parent = node.parent
         while isinstance(parent, (exp.Filter, exp.WithinGroup, exp.IgnoreNulls, exp.RespectNulls)):
             parent = parent.parent
         inner = parent.this if isinstance(parent, exp.Window) else None
         return parent if inner is not None and inner.find(exp.Anonymous) is node else None
 
-    def _resolve_call(self, name: str, kinds: list[str], node: exp.Expression) -> str:
+    def _resolve_call(self, name: str, kinds: list[str], node: exp.Expr) -> str:
         signatures = catalog().functions.get(name, [])
         if not signatures:
             if self._schema_function(node):
@@ -528,10 +584,10 @@ class Expressions:
             self.findings.calls[start] = Call(name, tuple(kinds), signature.result)
         return signature.result
 
-    def _schema_function(self, node: exp.Expression) -> bool:
+    def _schema_function(self, node: exp.Expr) -> bool:
         return False
 
-    def _special(self, name: str, kinds: list[str], arguments: list[exp.Expression]) -> str:
+    def _special(self, name: str, kinds: list[str], arguments: list[exp.Expr]) -> str:
         if name == "row":
             return "record"
         if name == "grouping":
@@ -571,13 +627,13 @@ class Expressions:
         self.boolean(condition, scope, "FILTER" if clause not in _NO_WINDOW else clause)
         return kind
 
-    def _alien(self, node: exp.Expression, scope: Scope, clause: str) -> str:
+    def _alien(self, node: exp.Expr, scope: Scope, clause: str) -> str:
         self.findings.alien(f"{type(node).__name__} is not Postgres's")
         return ANY_TYPE
 
     # Names and equality of outputs
 
-    def output_name(self, node: exp.Expression) -> str:
+    def output_name(self, node: exp.Expr) -> str:
         """The name that Postgres gives an unnamed output column."""
         if isinstance(node, exp.Column):
             return fold(node.this)
@@ -592,7 +648,11 @@ class Expressions:
             return inner if inner != "?column?" else type_name(node.args["to"])
         if isinstance(node, exp.Case):
             inner = self.output_name(node.args["default"]) if node.args.get("default") is not None else "?column?"
-            return inner if inner not in ("?column?", "bool") and isinstance(node.args.get("default"), exp.Column) else "case"
+            return (
+                inner
+                if inner not in ("?column?", "bool") and isinstance(node.args.get("default"), exp.Column)
+                else "case"
+            )
         if isinstance(node, exp.Subquery) and isinstance(node.this, exp.Select) and len(node.this.expressions) == 1:
             item = node.this.expressions[0]
             return fold(item.args["alias"]) if isinstance(item, exp.Alias) else self.output_name(item)
@@ -610,27 +670,33 @@ class Expressions:
             return f"<{id(resolved.relation)}.{resolved.output.name}>" if resolved else f"<{node.sql().lower()}>"
         if isinstance(node, exp.Anonymous):
             return f"{call_name(node)}({','.join(self.canonical(argument) for argument in node.expressions)})"
-        if isinstance(node, exp.Expression):
-            parts = ",".join(f"{name}={self.canonical(value)}" for name, value in sorted(node.args.items()) if value not in (None, False, []))
+        if isinstance(node, exp.Expr):
+            parts = ",".join(
+                f"{name}={self.canonical(value)}"
+                for name, value in sorted(node.args.items())
+                if value not in (None, False, [])
+            )
             return f"{type(node).__name__}({parts})"
         if isinstance(node, list):
             return "[" + ",".join(self.canonical(item) for item in node) + "]"
         return str(node)
 
-    def is_constant(self, node: exp.Expression) -> bool:
+    def is_constant(self, node: exp.Expr) -> bool:
         """Whether an expression's value hangs on no row of any table."""
         for part in node.walk():
             if isinstance(part, exp.Column):
                 resolved = self.findings.resolved.get(id(part))
                 if resolved is None or not resolved.output.constant:
                     return False
-            elif isinstance(part, (exp.Star, exp.Window, exp.Exists)) or (isinstance(part, exp.Anonymous) and call_name(part) in _COUNTING):
+            elif isinstance(part, (exp.Star, exp.Window, exp.Exists)) or (
+                isinstance(part, exp.Anonymous) and call_name(part) in _COUNTING
+            ):
                 return False
         return True
 
 
 _Method = Callable[[Expressions, Any, Scope, str], str]
-_METHODS: dict[type[exp.Expression], _Method] = {
+_METHODS: dict[type[exp.Expr], _Method] = {
     exp.Column: Expressions._column, exp.Literal: Expressions._literal, exp.Paren: Expressions._wrapped, exp.Alias: Expressions._alias,
     exp.And: Expressions._logical, exp.Or: Expressions._logical, exp.Not: Expressions._logical, exp.Is: Expressions._is,
     exp.Between: Expressions._between, exp.In: Expressions._in, exp.Exists: Expressions._exists, exp.Neg: Expressions._negative,

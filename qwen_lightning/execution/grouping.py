@@ -14,9 +14,11 @@ if TYPE_CHECKING:
     from qwen_lightning.execution.binder import Binder
 
 
-def is_aggregate(node: exp.Expression) -> bool:
+def is_aggregate(node: exp.Expr) -> bool:
     """Whether a call is an aggregate of its own query, not one that a window makes a window function."""
-    if not isinstance(node, exp.Anonymous) or not any(s.kind == "a" for s in catalog().functions.get(call_name(node), [])):
+    if not isinstance(node, exp.Anonymous) or not any(
+        s.kind == "a" for s in catalog().functions.get(call_name(node), [])
+    ):
         return False
     parent = node.parent
     while isinstance(parent, (exp.Filter, exp.WithinGroup)):
@@ -24,7 +26,7 @@ def is_aggregate(node: exp.Expression) -> bool:
     return not (isinstance(parent, exp.Window) and parent.this.find(exp.Anonymous) is node)
 
 
-def is_aggregated(node: exp.Expression, binder: Binder) -> bool:
+def is_aggregated(node: exp.Expr, binder: Binder) -> bool:
     """Whether an expression holds an aggregate, outside its subqueries."""
     pending = [node]
     while pending:
@@ -37,7 +39,7 @@ def is_aggregated(node: exp.Expression, binder: Binder) -> bool:
     return False
 
 
-def check_grouping(binder: Binder, scope: Scope, keys: list[exp.Expression], items: list[exp.Expression], sets: bool) -> None:
+def check_grouping(binder: Binder, scope: Scope, keys: list[exp.Expr], items: list[exp.Expr], sets: bool) -> None:
     """Record every column that is neither grouped, nor in an aggregate, nor determined by a grouped primary key.
 
     Args:
@@ -58,13 +60,17 @@ def check_grouping(binder: Binder, scope: Scope, keys: list[exp.Expression], ite
         holders = [(id(relation), name) for relation in scope.relations if relation.find(name)]
         if any(place in columns for place in holders):
             columns.update(holders)
-    determined = set() if sets else {id(relation) for relation in scope.relations if _determined(binder, relation, columns)}
+    determined = (
+        set() if sets else {id(relation) for relation in scope.relations if _determined(binder, relation, columns)}
+    )
 
-    def check(node: exp.Expression) -> None:
+    def check(node: exp.Expr) -> None:
         if isinstance(node, exp.Star) or (isinstance(node, exp.Column) and isinstance(node.this, exp.Star)):
             _check_star(binder, node, scope, columns, determined)
             return
-        if is_aggregate(node) or (not isinstance(node, exp.Column) and grouped and expressions.canonical(node) in grouped):
+        if is_aggregate(node) or (
+            not isinstance(node, exp.Column) and grouped and expressions.canonical(node) in grouped
+        ):
             return
         if isinstance(node, exp.Column):
             found = resolved.get(id(node))
@@ -78,7 +84,9 @@ def check_grouping(binder: Binder, scope: Scope, keys: list[exp.Expression], ite
                     binder.findings.dependent.add(node.this.meta["start"])
             else:
                 name = f"{found.relation.name}.{found.output.name}" if found.relation.name else found.output.name
-                binder.findings.fault(f'column "{name}" must appear in the GROUP BY clause or be used in an aggregate function')
+                binder.findings.fault(
+                    f'column "{name}" must appear in the GROUP BY clause or be used in an aggregate function'
+                )
             return
         if isinstance(node, exp.Grouping) or (isinstance(node, exp.WithinGroup) and is_aggregate(node.this)):
             return
@@ -91,7 +99,9 @@ def check_grouping(binder: Binder, scope: Scope, keys: list[exp.Expression], ite
         check(item)
 
 
-def _check_star(binder: Binder, node: exp.Expression, scope: Scope, columns: set[tuple[int, str]], determined: set[int]) -> None:
+def _check_star(
+    binder: Binder, node: exp.Expr, scope: Scope, columns: set[tuple[int, str]], determined: set[int]
+) -> None:
     table = node.table if isinstance(node, exp.Column) else ""
     if isinstance(node.parent, exp.Anonymous):
         return
@@ -100,7 +110,9 @@ def _check_star(binder: Binder, node: exp.Expression, scope: Scope, columns: set
             continue
         for output in relation.columns:
             if not relation.open and (id(relation), output.name) not in columns and id(relation) not in determined:
-                binder.findings.fault(f'column "{relation.name}.{output.name}" must appear in the GROUP BY clause or be used in an aggregate function')
+                binder.findings.fault(
+                    f'column "{relation.name}.{output.name}" must appear in the GROUP BY clause or be used in an aggregate function'
+                )
                 return
 
 

@@ -84,7 +84,9 @@ class Judge:
         if result.gap:
             return replace(static, gap=result.gap, detail=_join(static.detail, result.gap))
         if result.fault:
-            return replace(static, executes=False, match=None if gold is None else False, detail=_join(static.detail, result.fault))
+            return replace(
+                static, executes=False, match=None if gold is None else False, detail=_join(static.detail, result.fault)
+            )
         outcome = replace(static, executes=True)
         if gold is None:
             return outcome
@@ -116,7 +118,9 @@ class Judge:
         except NotParsed as error:
             return Gold(detail=f"the gold does not parse: {error}")
         analysis = analyse(text, schema, "postgres")
-        gold = Gold(tables=analysis.tables, constant=analysis.constant, volatile=analysis.volatile, clock=analysis.clock)
+        gold = Gold(
+            tables=analysis.tables, constant=analysis.constant, volatile=analysis.volatile, clock=analysis.clock
+        )
         ordered = ordered_gold(parsed)
         for variant in variants:
             expected = self._expect(variant, analysis, parsed, ordered)
@@ -139,7 +143,9 @@ class Judge:
         if result.fault or result.gap:
             plain = self._limited(variant, Runnable(parsed, analysis.calls, analysis.dependent))
             return plain if plain.fault or plain.gap else Expected(plain.rows, plain.width)
-        return ordered.expected(result, lambda query: self._limited(variant, Runnable(query, analysis.calls, analysis.dependent)))
+        return ordered.expected(
+            result, lambda query: self._limited(variant, Runnable(query, analysis.calls, analysis.dependent))
+        )
 
     def _direct(self, database: str, analysis: Analysis, parsed: Any, ordered: Any, gold: Gold) -> None:
         """Where no standard variant moves the gold's result, look for one that does."""
@@ -157,7 +163,9 @@ class Judge:
                 return
             self.engine.drop(variant)
 
-    def _drop_unstable(self, database: str, analysis: Analysis, parsed: Any, ordered: Any, gold: Gold, original: str) -> None:
+    def _drop_unstable(
+        self, database: str, analysis: Analysis, parsed: Any, ordered: Any, gold: Gold, original: str
+    ) -> None:
         """A gold whose result hangs on the physical order of rows (an inner LIMIT with ties) is compared on the original alone."""
         variant = self.engine.shuffled(database)
         if variant is None:
@@ -173,7 +181,12 @@ def static_outcome(job: QueryJob, analysis: Analysis) -> QueryOutcome:
     compares = job.database is not None and job.gold is not None
     if not analysis.parses:
         return QueryOutcome(
-            False, references=False, dialect=False, executes=False, match=False if compares else None, detail=analysis.detail
+            False,
+            references=False,
+            dialect=False,
+            executes=False,
+            match=False if compares else None,
+            detail=analysis.detail,
         )
     references = analysis.references
     if job.gold is None and not analysis.tables:

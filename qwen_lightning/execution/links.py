@@ -31,12 +31,22 @@ class Links:
 def find_links(dataset: Dataset) -> Links:
     """Declared keys and foreign keys; where a table declares none, those that its data and names suggest."""
     found = Links()
-    values = {(t.name, c): _values(dataset, t, i) for t in dataset.schema.tables.values() for i, c in enumerate(t.columns)}
+    values = {
+        (t.name, c): _values(dataset, t, i) for t in dataset.schema.tables.values() for i, c in enumerate(t.columns)
+    }
     unique = {place for place, column in values.items() if _is_unique(column)}
     for table in dataset.schema.tables.values():
-        declared = [Link(key.columns[0], key.target, key.target_columns[0]) for key in resolve_foreign(dataset.schema, table) if len(key.columns) == 1]
+        declared = [
+            Link(key.columns[0], key.target, key.target_columns[0])
+            for key in resolve_foreign(dataset.schema, table)
+            if len(key.columns) == 1
+        ]
         seen = {link.column for link in declared}
-        inferred = [link for column in table.columns if column not in seen and (link := _infer_link(dataset, table, column, values, unique))]
+        inferred = [
+            link
+            for column in table.columns
+            if column not in seen and (link := _infer_link(dataset, table, column, values, unique))
+        ]
         found.of[table.name] = declared + inferred
     targets = {(link.target, link.target_column) for links in found.of.values() for link in links}
     for table in dataset.schema.tables.values():
@@ -46,7 +56,12 @@ def find_links(dataset: Dataset) -> Links:
             if (column,) not in keys and (place in targets or (place in unique and _looks_like_key(table, column))):
                 keys.append((column,))
         linked = tuple(link.column for link in found.of[table.name])
-        if not any(len(key) == 1 for key in keys) and len(linked) > 1 and linked not in keys and _unique_together(dataset, table, linked):
+        if (
+            not any(len(key) == 1 for key in keys)
+            and len(linked) > 1
+            and linked not in keys
+            and _unique_together(dataset, table, linked)
+        ):
             keys.append(linked)
         found.keys[table.name] = keys
     found.parents_first = _order(found)
@@ -83,12 +98,20 @@ def _infer_link(
     best: tuple[int, Link] | None = None
     for other in dataset.schema.tables.values():
         for target in other.columns:
-            if other.name == table.name or (other.name, target) not in unique or category(other.columns[target]) != kind:
+            if (
+                other.name == table.name
+                or (other.name, target) not in unique
+                or category(other.columns[target]) != kind
+            ):
                 continue
             score = _name_score(column, other.name, target) or _sparse(values[other.name, target], column, target, mine)
             if score and present <= set(values[other.name, target]) and (best is None or score > best[0]):
                 # Two tables that share an id: the one that holds more of them is the parent.
-                if (table.name, column) in unique and len(values[other.name, target]) == len(mine) and other.name > table.name:
+                if (
+                    (table.name, column) in unique
+                    and len(values[other.name, target]) == len(mine)
+                    and other.name > table.name
+                ):
                     continue
                 best = (score, Link(column, other.name, target))
     return best[1] if best else None
@@ -112,7 +135,12 @@ def _name_score(column: str, table: str, target: str) -> int:
 
 def _sparse(parents: list[Any], column: str, target: str, mine: list[Any]) -> int:
     """Ids from a thinly used range that all stand in another table are no accident."""
-    if not target.lower().endswith("id") or not column.lower().endswith("id") or not isinstance(parents[0], int) or len(set(mine)) < 3:
+    if (
+        not target.lower().endswith("id")
+        or not column.lower().endswith("id")
+        or not isinstance(parents[0], int)
+        or len(set(mine)) < 3
+    ):
         return 0
     return int(max(parents) - min(parents) > 2 * len(parents) or min(parents) > 50)
 

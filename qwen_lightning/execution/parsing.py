@@ -17,7 +17,9 @@ from sqlglot.errors import SqlglotError
 from sqlglot.tokens import Token, TokenType
 
 # Type names that sqlglot maps to Postgres's without a trace.
-_ALIEN_TYPES = frozenset("string datetime tinyint mediumint unsigned nvarchar nchar long double clob blob number int64 float64 signed byteint".split())
+_ALIEN_TYPES = frozenset(
+    ["string", "datetime", "tinyint", "mediumint", "unsigned", "nvarchar", "nchar", "long", "double", "clob", "blob", "number", "int64", "float64", "signed", "byteint"]
+)
 MARK = "fn$"
 MAX_CHARACTERS = 20_000
 MAX_TOKENS = 4_000
@@ -29,11 +31,7 @@ MAX_PREFIXES = 60
 _DIALECT = Postgres()
 # Words before "(" that are syntax, or have a syntax of their own which the parser must see.
 _SYNTAX = frozenset(
-    "all and any array as between by case cast cube except exists extract filter from group grouping having if in intersect "
-    "is join lateral like ilike limit materialized not offset on or order over overlay partition position recursive rollup row "
-    "rows select set sets similar some substring then to trim union using values when where window with within else end "
-    "distinct overlaps escape fetch only tablesample unnest interval current_timestamp current_time localtime localtimestamp ordinality "
-    "xmltable json_table returning isnull notnull variadic precision zone varying collate".split()
+    ["all", "and", "any", "array", "as", "between", "by", "case", "cast", "cube", "except", "exists", "extract", "filter", "from", "group", "grouping", "having", "if", "in", "intersect", "is", "join", "lateral", "like", "ilike", "limit", "materialized", "not", "offset", "on", "or", "order", "over", "overlay", "partition", "position", "recursive", "rollup", "row", "rows", "select", "set", "sets", "similar", "some", "substring", "then", "to", "trim", "union", "using", "values", "when", "where", "window", "with", "within", "else", "end", "distinct", "overlaps", "escape", "fetch", "only", "tablesample", "unnest", "interval", "current_timestamp", "current_time", "localtime", "localtimestamp", "ordinality", "xmltable", "json_table", "returning", "isnull", "notnull", "variadic", "precision", "zone", "varying", "collate"]
 )
 _FIRST_TOKENS = frozenset({TokenType.SELECT, TokenType.WITH, TokenType.VALUES, TokenType.TABLE, TokenType.L_PAREN})
 _QUERIES = (exp.Select, exp.SetOperation, exp.Subquery, exp.Values)
@@ -51,8 +49,8 @@ class Parsed:
     """
 
     text: str
-    tree: exp.Expression
-    native: exp.Expression
+    tree: exp.Expr
+    native: exp.Expr
     alien: tuple[str, ...] = ()
     rewritten: bool = False
 
@@ -89,9 +87,14 @@ def parse_query(text: str) -> Parsed:
     if not isinstance(tree, _QUERIES) or not isinstance(native_tree, _QUERIES):
         raise NotParsed("no query: only SELECT, WITH ... SELECT and VALUES are taken")
     for node in tree.walk():
-        if isinstance(node, (exp.Insert, exp.Update, exp.Delete, exp.Merge, exp.Create, exp.Drop, exp.Alter, exp.Command, exp.Copy)):
+        if isinstance(
+            node,
+            (exp.Insert, exp.Update, exp.Delete, exp.Merge, exp.Create, exp.Drop, exp.Alter, exp.Command, exp.Copy),
+        ):
             raise NotParsed(f"{node.key} inside a query; only reading is taken")
-        if isinstance(node, exp.Into) or (isinstance(node, exp.Select) and (node.args.get("into") or node.args.get("locks"))):
+        if isinstance(node, exp.Into) or (
+            isinstance(node, exp.Select) and (node.args.get("into") or node.args.get("locks"))
+        ):
             raise NotParsed("SELECT INTO and row locks are no reading")
         if isinstance(node, (exp.Parameter, exp.Placeholder, exp.SessionParameter)):
             raise NotParsed("a parameter is no value")
@@ -108,12 +111,22 @@ def _alien_syntax(tokens: list[Token], text: str) -> Iterator[str]:
             yield "== is no operator"
         if before.token_type == TokenType.LIMIT and token.token_type == TokenType.PERCENT:
             yield "LIMIT PERCENT is not Postgres's"
-        if kind in _TYPE_TOKENS and token.text.lower() in _ALIEN_TYPES and before.token_type in (TokenType.DCOLON, TokenType.ALIAS):
+        if (
+            kind in _TYPE_TOKENS
+            and token.text.lower() in _ALIEN_TYPES
+            and before.token_type in (TokenType.DCOLON, TokenType.ALIAS)
+        ):
             if before.token_type == TokenType.DCOLON or _in_cast(tokens, tokens.index(token)):
                 yield f'type "{token.text.lower()}" does not exist'
         if before.token_type == TokenType.INTERVAL and kind == TokenType.NUMBER:
             yield "INTERVAL takes a quoted string"
-        if before.token_type == TokenType.COMMA and kind in (TokenType.FROM, TokenType.R_PAREN, TokenType.WHERE, TokenType.GROUP_BY, TokenType.ORDER_BY):
+        if before.token_type == TokenType.COMMA and kind in (
+            TokenType.FROM,
+            TokenType.R_PAREN,
+            TokenType.WHERE,
+            TokenType.GROUP_BY,
+            TokenType.ORDER_BY,
+        ):
             yield "a comma with nothing after it"
     if tokens and tokens[-1].token_type == TokenType.COMMA:
         yield "a comma with nothing after it"
@@ -131,10 +144,15 @@ def _alien_syntax(tokens: list[Token], text: str) -> Iterator[str]:
             limits.discard(depth + 1)
 
 
-def _check_shape(tree: exp.Expression, tokens: list[Token]) -> None:
+def _check_shape(tree: exp.Expr, tokens: list[Token]) -> None:
     """Faults of grammar that sqlglot lets pass."""
     joined = sum(
-        bool(join.args.get("on") or join.args.get("using") or join.args.get("kind") == "CROSS" or join.args.get("method") == "NATURAL")
+        bool(
+            join.args.get("on")
+            or join.args.get("using")
+            or join.args.get("kind") == "CROSS"
+            or join.args.get("method") == "NATURAL"
+        )
         for join in tree.find_all(exp.Join)
     )
     if joined < sum(token.token_type == TokenType.JOIN for token in tokens):
@@ -183,7 +201,11 @@ def _marked(tokens: list[Token]) -> list[Token]:
         word = token.text.replace("_", "a").isalnum() and not token.text[:1].isdigit()
         if token.token_type == TokenType.STRING or not word or token.token_type == TokenType.IDENTIFIER:
             continue
-        if token.token_type in _TYPE_TOKENS and before is not None and (before.token_type == TokenType.DCOLON or _in_cast(tokens, index)):
+        if (
+            token.token_type in _TYPE_TOKENS
+            and before is not None
+            and (before.token_type == TokenType.DCOLON or _in_cast(tokens, index))
+        ):
             continue
         if before is not None and before.text.lower() in ("tablesample", "within"):
             continue
@@ -220,7 +242,7 @@ def _in_cast(tokens: list[Token], index: int) -> bool:
     return False
 
 
-def _unmark(tree: exp.Expression) -> None:
+def _unmark(tree: exp.Expr) -> None:
     """Names that were no calls after all (CTEs and aliases with column lists) lose their mark."""
     for node in tree.find_all(exp.Identifier):
         if node.this.startswith(MARK):

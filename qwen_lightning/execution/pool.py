@@ -42,10 +42,17 @@ class _Worker:
         """Start the process; its readiness is awaited at the first job."""
         ours, theirs = socket.socketpair()
         environment = dict(os.environ, PYTHONPATH=os.pathsep.join(path or os.getcwd() for path in sys.path))
-        command = [sys.executable, "-c", "import sys; from qwen_lightning.execution.worker import main; main(int(sys.argv[1]))", str(theirs.fileno())]
+        command = [
+            sys.executable,
+            "-c",
+            "import sys; from qwen_lightning.execution.worker import main; main(int(sys.argv[1]))",
+            str(theirs.fileno()),
+        ]
         with theirs:
             try:
-                self.process = subprocess.Popen(command, pass_fds=[theirs.fileno()], env=environment, stdin=subprocess.DEVNULL)
+                self.process = subprocess.Popen(
+                    command, pass_fds=[theirs.fileno()], env=environment, stdin=subprocess.DEVNULL
+                )
             except OSError as error:
                 ours.close()
                 raise ExecutionError(f"a query worker cannot be started: {error}") from None
@@ -211,4 +218,3 @@ def died(job: QueryJob, detail: str = "its worker died twice (memory or a crash 
 
 def _no_match(job: QueryJob) -> bool | None:
     return False if job.gold is not None and job.database is not None else None
-

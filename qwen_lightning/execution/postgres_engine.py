@@ -31,17 +31,23 @@ def connect(url: str, database: str | None = None) -> psycopg.Connection[Any]:
         ExecutionError: No connection, or the role is a superuser or may reach the server's files or programs.
     """
     try:
-        connection = psycopg.connect(url, autocommit=True, connect_timeout=10, **({"dbname": database} if database else {}))
+        connection = psycopg.connect(
+            url, autocommit=True, connect_timeout=10, **({"dbname": database} if database else {})
+        )
     except psycopg.Error as error:
         reason = str(error).splitlines()[0]
         raise ExecutionError(f"Postgres cannot be reached ({reason}); start the server, or mend the address") from None
     row = connection.execute("SELECT current_user, rolsuper FROM pg_roles WHERE rolname = current_user").fetchone()
     name, superuser = row or ("?", True)
-    granted = connection.execute("SELECT rolname FROM pg_roles WHERE rolname = ANY(%s) AND pg_has_role(oid, 'member')", (list(_DANGEROUS),)).fetchall()
+    granted = connection.execute(
+        "SELECT rolname FROM pg_roles WHERE rolname = ANY(%s) AND pg_has_role(oid, 'member')", (list(_DANGEROUS),)
+    ).fetchall()
     if superuser or granted:
         connection.close()
         what = "a superuser" if superuser else f"a member of {granted[0][0]}"
-        raise ExecutionError(f"Postgres role {name!r} is {what}; queries of a model run under a plain role (CREATE ROLE ... LOGIN; GRANT SELECT ...)")
+        raise ExecutionError(
+            f"Postgres role {name!r} is {what}; queries of a model run under a plain role (CREATE ROLE ... LOGIN; GRANT SELECT ...)"
+        )
     return connection
 
 
@@ -52,8 +58,12 @@ def databases_on(url: str) -> tuple[set[str], set[str]]:
         ExecutionError: The server cannot be used.
     """
     with connect(url) as connection:
-        bases = connection.execute("SELECT datname FROM pg_database WHERE datallowconn AND NOT datistemplate").fetchall()
-        schemas = connection.execute("SELECT nspname FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname NOT IN ('information_schema', 'public')").fetchall()
+        bases = connection.execute(
+            "SELECT datname FROM pg_database WHERE datallowconn AND NOT datistemplate"
+        ).fetchall()
+        schemas = connection.execute(
+            "SELECT nspname FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname NOT IN ('information_schema', 'public')"
+        ).fetchall()
     return {name for (name,) in bases}, {name for (name,) in schemas}
 
 
@@ -61,7 +71,9 @@ def drop_abandoned(scratch_url: str) -> None:
     """Drop the variants of workers that are gone."""
     with connect(scratch_url) as connection:
         alive = {str(pid) for (pid,) in connection.execute("SELECT pid FROM pg_stat_activity").fetchall()}
-        for (name,) in connection.execute("SELECT nspname FROM pg_namespace WHERE nspname LIKE %s", (PREFIX + "%",)).fetchall():
+        for (name,) in connection.execute(
+            "SELECT nspname FROM pg_namespace WHERE nspname LIKE %s", (PREFIX + "%",)
+        ).fetchall():
             if name.removeprefix(PREFIX).split("_")[0] not in alive:
                 connection.execute(sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(name)))
 
@@ -112,7 +124,12 @@ class PostgresEngine(Engine):
                 raise DataError(f"Postgres has neither a database nor a schema named {database!r}")
             names = [original]
             for number in range(1, self.count):
-                names.append(self._store(self._dataset(database), perturbed(self._dataset(database), f"{database}/{number}", duplicates=number > 1)))
+                names.append(
+                    self._store(
+                        self._dataset(database),
+                        perturbed(self._dataset(database), f"{database}/{number}", duplicates=number > 1),
+                    )
+                )
             self.loaded[database] = names
         return self.loaded[database]
 
@@ -120,10 +137,16 @@ class PostgresEngine(Engine):
         if self.count < 2:
             return None
         dataset = self._dataset(database)
-        return self._store(dataset, perturbed(dataset, f"{database}/directed/{seed}", duplicates=seed % 2 == 1, wanted=wanted))
+        return self._store(
+            dataset, perturbed(dataset, f"{database}/directed/{seed}", duplicates=seed % 2 == 1, wanted=wanted)
+        )
 
     def shuffled(self, database: str) -> str | None:
-        return None if self.count < 2 else self._store(self._dataset(database), shuffled(self._dataset(database), database))
+        return (
+            None
+            if self.count < 2
+            else self._store(self._dataset(database), shuffled(self._dataset(database), database))
+        )
 
     def drop(self, variant: str) -> None:
         place, schema = self.places.pop(variant)
@@ -185,17 +208,29 @@ class PostgresEngine(Engine):
                 connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(name)))
                 connection.execute(sql.SQL("SET LOCAL search_path = {}").format(sql.Identifier(name)))
                 for table in dataset.schema.tables.values():
-                    columns = [sql.SQL("{} {}").format(sql.Identifier(column), sql.SQL(_declared(kind))) for column, kind in table.columns.items()]
+                    columns = [
+                        sql.SQL("{} {}").format(sql.Identifier(column), sql.SQL(_declared(kind)))
+                        for column, kind in table.columns.items()
+                    ]
                     if table.primary:
-                        columns.append(sql.SQL("PRIMARY KEY ({})").format(sql.SQL(", ").join(map(sql.Identifier, table.primary))))
-                    connection.execute(sql.SQL("CREATE TABLE {} ({})").format(sql.Identifier(table.name), sql.SQL(", ").join(columns)))
-                    with connection.cursor() as cursor, cursor.copy(sql.SQL("COPY {} FROM STDIN").format(sql.Identifier(table.name))) as copy:
+                        columns.append(
+                            sql.SQL("PRIMARY KEY ({})").format(sql.SQL(", ").join(map(sql.Identifier, table.primary)))
+                        )
+                    connection.execute(
+                        sql.SQL("CREATE TABLE {} ({})").format(sql.Identifier(table.name), sql.SQL(", ").join(columns))
+                    )
+                    with (
+                        connection.cursor() as cursor,
+                        cursor.copy(sql.SQL("COPY {} FROM STDIN").format(sql.Identifier(table.name))) as copy,
+                    ):
                         for row in rows[table.name]:
                             copy.write_row(row)
                 for view, text in dataset.schema.views.items():
                     connection.execute(sql.SQL("CREATE VIEW {} AS ").format(sql.Identifier(view)) + sql.SQL(text))  # type: ignore[arg-type]
         except psycopg.errors.InsufficientPrivilege as error:
-            raise ExecutionError(f"the scratch database takes no schemas: {_first_line(error)}; GRANT CREATE ON DATABASE") from None
+            raise ExecutionError(
+                f"the scratch database takes no schemas: {_first_line(error)}; GRANT CREATE ON DATABASE"
+            ) from None
         except psycopg.Error as error:
             raise DataError(f"a variant cannot be built in Postgres: {_first_line(error)}") from None
         self.places[name] = ("scratch", name)
@@ -205,7 +240,11 @@ class PostgresEngine(Engine):
 def _text(query: Runnable, unqualified: bool) -> str:
     """The query as it stands, or as rewritten; in a variant, names go without the schema that they were qualified with."""
     parsed = query.parsed
-    qualified = [table for table in parsed.native.find_all(exp.Table) if table.args.get("db") is not None] if unqualified else []
+    qualified = (
+        [table for table in parsed.native.find_all(exp.Table) if table.args.get("db") is not None]
+        if unqualified
+        else []
+    )
     if not qualified:
         return parsed.native.sql("postgres") if parsed.rewritten else parsed.text
     tree = parsed.native.copy()

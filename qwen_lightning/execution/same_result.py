@@ -25,7 +25,10 @@ _MAX_LOOSE = 500
 
 
 def same_result(
-    gold: Sequence[Row], other: Sequence[Row], ties: Sequence[Any] | None = None, spare: Mapping[Any, Sequence[Row]] | None = None
+    gold: Sequence[Row],
+    other: Sequence[Row],
+    ties: Sequence[Any] | None = None,
+    spare: Mapping[Any, Sequence[Row]] | None = None,
 ) -> bool:
     """Whether two results are the same.
 
@@ -63,7 +66,7 @@ def normal(value: Any) -> Any:
         return ("number", value)
     if isinstance(value, datetime.datetime):
         if value.tzinfo is not None:
-            value = value.astimezone(datetime.timezone.utc).replace(tzinfo=None)
+            value = value.astimezone(datetime.UTC).replace(tzinfo=None)
         return ("time", value)
     if isinstance(value, datetime.date):
         return ("time", datetime.datetime(value.year, value.month, value.day))
@@ -95,7 +98,14 @@ def _bucket(value: Any) -> Any:
     """A hashable key that close values nearly always share: numbers by their first five significant digits."""
     if value[0] in ("number", "span"):
         number = float(value[1])
-        return (value[0], float(f"{number:.4e}") if math.isfinite(number) and abs(number) > ABSOLUTE else 0.0 if math.isfinite(number) else str(number))
+        return (
+            value[0],
+            float(f"{number:.4e}")
+            if math.isfinite(number) and abs(number) > ABSOLUTE
+            else 0.0
+            if math.isfinite(number)
+            else str(number),
+        )
     return (value[0], tuple(map(_bucket, value[1]))) if value[0] == "list" else value
 
 
@@ -149,7 +159,10 @@ def _alike(left: Counter[Any], right: Counter[Any]) -> bool:
         return True
     # Numbers at the edge of a bucket may fall apart: compare them sorted instead.
     a, b = sorted(left.elements(), key=lambda v: _sort_key([v])), sorted(right.elements(), key=lambda v: _sort_key([v]))
-    return all(x == y or (x[0] == y[0] in ("number", "span") and math.isclose(float(x[1]), float(y[1]), rel_tol=1e-3)) for x, y in zip(a, b, strict=True))
+    return all(
+        x == y or (x[0] == y[0] in ("number", "span") and math.isclose(float(x[1]), float(y[1]), rel_tol=1e-3))
+        for x, y in zip(a, b, strict=True)
+    )
 
 
 def _assignments(choices: list[list[int]]) -> Iterable[tuple[int, ...]]:

@@ -16,8 +16,8 @@ from qwen_lightning.execution.engine import Runnable
 from qwen_lightning.execution.parsing import call_name
 
 # Now is frozen for the life of a worker, so that gold and completion see the same clock.
-_NOW = datetime.datetime.now(datetime.timezone.utc).replace(tzinfo=None, microsecond=0)
-_CLOCKS: dict[type[exp.Expression], tuple[str, str]] = {
+_NOW = datetime.datetime.now(datetime.UTC).replace(tzinfo=None, microsecond=0)
+_CLOCKS: dict[type[exp.Expr], tuple[str, str]] = {
     exp.CurrentTimestamp: (f"{_NOW}+00", "TIMESTAMPTZ"), exp.Localtimestamp: (str(_NOW), "TIMESTAMP"), exp.CurrentDate: (str(_NOW.date()), "DATE"),
     exp.CurrentTime: (f"{_NOW.time()}+00", "TIMETZ"), exp.Localtime: (str(_NOW.time()), "TIME"),
 }  # fmt: skip
@@ -41,7 +41,10 @@ _RENAMED = {
 # Set-returning JSON functions: what DuckDB unnests instead.
 _JSON_SETS = {
     **{f"{kind}_array_elements": ("json_extract", [exp.Literal.string("$[*]")]) for kind in ("json", "jsonb")},
-    **{f"{kind}_array_elements_text": ("json_extract_string", [exp.Literal.string("$[*]")]) for kind in ("json", "jsonb")},
+    **{
+        f"{kind}_array_elements_text": ("json_extract_string", [exp.Literal.string("$[*]")])
+        for kind in ("json", "jsonb")
+    },
     **{f"{kind}_object_keys": ("json_keys", []) for kind in ("json", "jsonb")},
 }
 
@@ -74,7 +77,9 @@ def to_duckdb(query: Runnable, namespace: str) -> str:
         column.set("catalog", None)
         if column.this.meta and column.this.meta.get("start") in query.dependent:
             _any_value(column)
-    formats = {call.meta["start"]: call for call in parsed.tree.find_all(exp.Anonymous) if call.meta and "start" in call.meta}
+    formats = {
+        call.meta["start"]: call for call in parsed.tree.find_all(exp.Anonymous) if call.meta and "start" in call.meta
+    }
     for node in reversed(list(tree.walk())):  # children first: what replaces a parent holds copies of them
         _put_right(node, query.calls, formats)
     try:
@@ -83,7 +88,7 @@ def to_duckdb(query: Runnable, namespace: str) -> str:
         raise Untranslatable(f"no translation: {str(error).splitlines()[0][:120]}") from None
 
 
-def _put_right(node: exp.Expression, calls: Mapping[int, Call], formats: Mapping[int, exp.Anonymous]) -> None:
+def _put_right(node: exp.Expr, calls: Mapping[int, Call], formats: Mapping[int, exp.Anonymous]) -> None:
     start = node.meta.get("start") if isinstance(node, exp.Func) and node.meta else None
     call = calls.get(start) if start is not None else None
     if type(node) in _CLOCKS:
@@ -102,9 +107,21 @@ def _put_right(node: exp.Expression, calls: Mapping[int, Call], formats: Mapping
             node.set("this", _RENAMED[name])
         elif name in _JSON_SETS and len(node.expressions) == 1:
             node.set("this", "unnest")
-            node.set("expressions", [exp.Anonymous(this=_JSON_SETS[name][0], expressions=[node.expressions[0].copy(), *_JSON_SETS[name][1]])])
+            node.set(
+                "expressions",
+                [
+                    exp.Anonymous(
+                        this=_JSON_SETS[name][0], expressions=[node.expressions[0].copy(), *_JSON_SETS[name][1]]
+                    )
+                ],
+            )
     elif isinstance(node, exp.JSONBContainsTopKey):
-        node.replace(exp.Anonymous(this="list_contains", expressions=[exp.Anonymous(this="json_keys", expressions=[node.this.copy()]), node.expression.copy()]))
+        node.replace(
+            exp.Anonymous(
+                this="list_contains",
+                expressions=[exp.Anonymous(this="json_keys", expressions=[node.this.copy()]), node.expression.copy()],
+            )
+        )
     elif isinstance(node, (exp.JSONBExtract, exp.JSONBExtractScalar)):
         node.replace(_json_path(node))
     elif isinstance(node, exp.JSONArrayAgg):
@@ -112,7 +129,12 @@ def _put_right(node: exp.Expression, calls: Mapping[int, Call], formats: Mapping
     elif isinstance(node, exp.Sum) and call is not None and call.arguments == ("int8",):
         # sum(bigint) is numeric: what it is divided by leaves a fraction.
         _wrap(node, "DECIMAL(38, 0)")
-    elif call is not None and call.result == "timestamptz" and isinstance(node.parent, exp.Cast) and node.parent.is_type("time"):
+    elif (
+        call is not None
+        and call.result == "timestamptz"
+        and isinstance(node.parent, exp.Cast)
+        and node.parent.is_type("time")
+    ):
         node.replace(exp.cast(node.copy(), "TIMESTAMP"))
     elif isinstance(node, exp.Extract) and _is_divided(node):
         _wrap(node, "DOUBLE")
@@ -120,7 +142,11 @@ def _put_right(node: exp.Expression, calls: Mapping[int, Call], formats: Mapping
         node.set("this", exp.cast(node.this, "TIMESTAMP"))
     elif isinstance(node, exp.SimilarTo):
         node.replace(_similar(node))
-    elif start in formats and call_name(formats[start]) in ("to_char", "to_date", "to_timestamp") and len(formats[start].expressions) == 2:
+    elif (
+        start in formats
+        and call_name(formats[start]) in ("to_char", "to_date", "to_timestamp")
+        and len(formats[start].expressions) == 2
+    ):
         kind = call.arguments[0] if call is not None and call.arguments else "?"
         translated = formatted(call_name(formats[start]), node.this, formats[start].expressions[1], kind)
         if translated is None:
@@ -128,7 +154,7 @@ def _put_right(node: exp.Expression, calls: Mapping[int, Call], formats: Mapping
         node.replace(translated)
 
 
-def _json_path(node: exp.Expression) -> exp.Expression:
+def _json_path(node: exp.Expr) -> exp.Expr:
     path = node.expression
     if not (isinstance(path, exp.Literal) and path.is_string and path.this.startswith("{")):
         raise Untranslatable("DuckDB takes JSON paths as literals alone")
@@ -141,10 +167,14 @@ def _json_path(node: exp.Expression) -> exp.Expression:
 def _any_value(column: exp.Column) -> None:
     """DuckDB knows no column that a grouped key determines; any value of the group is that column's value."""
     inner = exp.Anonymous(this="any_value", expressions=[column.copy()])
-    column.replace(exp.alias_(inner, column.this.copy()) if isinstance(column.parent, exp.Select) and column.arg_key == "expressions" else inner)
+    column.replace(
+        exp.alias_(inner, column.this.copy())
+        if isinstance(column.parent, exp.Select) and column.arg_key == "expressions"
+        else inner
+    )
 
 
-def _wrap(node: exp.Expression, kind: str) -> None:
+def _wrap(node: exp.Expr, kind: str) -> None:
     while isinstance(node.parent, (exp.Window, exp.Filter)) and node.parent.this is node:
         node = node.parent
     holder = exp.Paren(this=exp.Null())
@@ -152,7 +182,7 @@ def _wrap(node: exp.Expression, kind: str) -> None:
     holder.replace(exp.Cast(this=node, to=exp.DataType.build(kind)))
 
 
-def _is_divided(node: exp.Expression) -> bool:
+def _is_divided(node: exp.Expr) -> bool:
     parent = node.parent
     while isinstance(parent, (exp.Paren, exp.Binary)) and not isinstance(parent, (exp.Predicate, exp.Connector)):
         if isinstance(parent, exp.Div):
@@ -161,7 +191,7 @@ def _is_divided(node: exp.Expression) -> bool:
     return False
 
 
-def _similar(node: exp.SimilarTo) -> exp.Expression:
+def _similar(node: exp.SimilarTo) -> exp.Expr:
     pattern = node.expression
     if not (isinstance(pattern, exp.Literal) and pattern.is_string) or isinstance(node.parent, exp.Escape):
         raise Untranslatable("DuckDB's SIMILAR TO takes another language of patterns")
@@ -174,7 +204,7 @@ def is_cte_reference(table: exp.Table) -> bool:
     if table.args.get("db") is not None:
         return False
     name = fold(table.this)
-    child: exp.Expression = table
+    child: exp.Expr = table
     node = table.parent
     while node is not None:
         clause = node if isinstance(node, exp.With) else node.args.get("with_")
@@ -188,7 +218,11 @@ def is_cte_reference(table: exp.Table) -> bool:
                     return True
             if node.args.get("recursive") and any(fold(cte.args["alias"].this) == name for cte in node.expressions):
                 return True
-        elif clause is not None and child is not clause and any(fold(cte.args["alias"].this) == name for cte in clause.expressions):
+        elif (
+            clause is not None
+            and child is not clause
+            and any(fold(cte.args["alias"].this) == name for cte in clause.expressions)
+        ):
             return True
         child, node = node, node.parent
     return False

@@ -46,7 +46,9 @@ def perturbed(dataset: Dataset, seed: str, duplicates: bool, wanted: Wanted | No
 
 
 class _Maker:
-    def __init__(self, dataset: Dataset, links: Links, rng: random.Random, duplicates: bool, wanted: Wanted | None) -> None:
+    def __init__(
+        self, dataset: Dataset, links: Links, rng: random.Random, duplicates: bool, wanted: Wanted | None
+    ) -> None:
         self.dataset, self.links, self.rng, self.duplicates = dataset, links, rng, duplicates
         self.directed, self.literals = wanted is not None, wanted.values if wanted is not None else {}
         self.joins = [pair for join in wanted.joins for pair in (join, join[::-1])] if wanted is not None else []
@@ -65,7 +67,10 @@ class _Maker:
         keys = self.links.keys[table.name]
         columns = list(table.columns)
         positions = {column: index for index, column in enumerate(columns)}
-        parents = {positions[link.column]: self._parent_values(link.target, link.target_column) for link in self.links.of[table.name]}
+        parents = {
+            positions[link.column]: self._parent_values(link.target, link.target_column)
+            for link in self.links.of[table.name]
+        }
         for (name, column), (other, target) in self.joins:
             if name == table.name and other in self.made and other != name and column in positions:
                 parents.setdefault(positions[column], self._parent_values(other, target))
@@ -193,13 +198,17 @@ class _Column:
         self.values, self.top = values, None
         known = [value for value in values if value is not None]
         first = known[0] if known else None
-        ordered = isinstance(first, (int, float, Decimal, datetime.date, datetime.timedelta)) and not isinstance(first, bool)
+        ordered = isinstance(first, (int, float, Decimal, datetime.date, datetime.timedelta)) and not isinstance(
+            first, bool
+        )
         self.low, self.high = (min(known), max(known)) if ordered else (None, None)
         texts = [value for value in known if isinstance(value, str)]
         self.unique = len(texts) == len(values) > 1 and len(set(texts)) == len(texts)
         # Text that is a name, not a number, date, code or address in disguise: a suffix leaves it what it is.
         self.names = bool(texts) and all(text[:1].isalpha() and not _NO_NAME.search(text) for text in texts)
-        self.places = max((-int(v.as_tuple().exponent) for v in known if isinstance(v, Decimal) and v.is_finite()), default=2)
+        self.places = max(
+            (-int(v.as_tuple().exponent) for v in known if isinstance(v, Decimal) and v.is_finite()), default=2
+        )
 
 
 def _next_code(value: str, rng: random.Random) -> str:
@@ -236,7 +245,9 @@ def _jitter(value: Any, column: _Column, rng: random.Random, extreme: bool) -> A
         moved = high + kind(spread) if rng.random() < 0.6 or 0 <= low < spread else low - kind(spread)
         column.low, column.high = min(low, moved), max(high, moved)
     else:
-        moved = value + rng.choice((-1, 1)) * kind(max(1, rng.random() * float(spread)) if kind is int else rng.random() * float(spread))
+        moved = value + rng.choice((-1, 1)) * kind(
+            max(1, rng.random() * float(spread)) if kind is int else rng.random() * float(spread)
+        )
     if isinstance(value, (float, Decimal)):
         moved = round(moved, column.places)
     return moved if low < 0 or moved >= 0 else abs(moved)

@@ -28,7 +28,7 @@ class Wanted:
 
 
 def note_wanted(
-    wanted: Wanted, node: exp.Expression, left: Any, right: Any, source: Callable[[exp.Expression], tuple[Place, str] | None]
+    wanted: Wanted, node: exp.Expr, left: Any, right: Any, source: Callable[[exp.Expr], tuple[Place, str] | None]
 ) -> None:
     """Add what a comparison looks for: a literal and its neighbours, or two columns that must meet.
 
@@ -46,14 +46,16 @@ def note_wanted(
         return
     for column_side, literal_side in ((left, right), (right, left)):
         literal = _literal(literal_side)
-        if literal is None or not isinstance(column_side, exp.Expression):
+        if literal is None or not isinstance(column_side, exp.Expr):
             continue
         columns = list(column_side.find_all(exp.Column))
         if len(columns) != 1 or column_side.find(exp.Query) is not None:
             continue
         found = source(columns[0])
         if found is not None:
-            wanted.values[found[0]].extend(_around(literal, found[1], isinstance(node, (exp.Like, exp.ILike, exp.SimilarTo))))
+            wanted.values[found[0]].extend(
+                _around(literal, found[1], isinstance(node, (exp.Like, exp.ILike, exp.SimilarTo)))
+            )
 
 
 def _literal(node: Any) -> str | None:

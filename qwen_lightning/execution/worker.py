@@ -100,7 +100,9 @@ def _serve(connection: Connection, judge: Judge, job: QueryJob) -> None:
         raise
     except Exception:
         trace = traceback.format_exc()
-        connection.send(("error", ExecutionError, f"a fault in the query worker, with query {job.query[:200]!r}:\n{trace}"))
+        connection.send(
+            ("error", ExecutionError, f"a fault in the query worker, with query {job.query[:200]!r}:\n{trace}")
+        )
 
 
 def _die_with_parent(parent: int) -> None:

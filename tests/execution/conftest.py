@@ -59,7 +59,9 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         shutil.chown(folder, account)
 
     def command(*words: str) -> None:
-        line = ["su", "-s", "/bin/sh", account, "-c", " ".join(words)] if account else ["/bin/sh", "-c", " ".join(words)]
+        line = (
+            ["su", "-s", "/bin/sh", account, "-c", " ".join(words)] if account else ["/bin/sh", "-c", " ".join(words)]
+        )
         subprocess.run(line, check=True, capture_output=True, cwd="/")
 
     with socket.socket() as probe:
@@ -79,7 +81,9 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
                 with psycopg.connect(f"postgresql://postgres@127.0.0.1:{port}/{path.stem}", autocommit=True) as inner:
                     inner.execute(path.read_text(encoding="utf-8"))
                     inner.execute("GRANT SELECT ON ALL TABLES IN SCHEMA public TO reader")
-        yield Cluster(superuser, f"postgresql://reader@127.0.0.1:{port}/postgres", f"postgresql://reader@127.0.0.1:{port}/scratch")
+        yield Cluster(
+            superuser, f"postgresql://reader@127.0.0.1:{port}/postgres", f"postgresql://reader@127.0.0.1:{port}/scratch"
+        )
     finally:
         command(str(binaries / "pg_ctl"), "-D", str(data), "-m", "immediate", "-w", "stop")
         shutil.rmtree(folder)

@@ -32,7 +32,9 @@ def judge_all(executor: DuckDBExecutor, cases: list[Case], gold: str | None = No
 def test_good_queries_match_themselves(duckdb_executor: DuckDBExecutor) -> None:
     cases = read_cases("good_queries.sql")
     with ThreadPoolExecutor(2) as threads:
-        outcomes = list(threads.map(lambda case: duckdb_executor.judge(job(case.query, case.query, case.database)), cases))
+        outcomes = list(
+            threads.map(lambda case: duckdb_executor.judge(job(case.query, case.query, case.database)), cases)
+        )
     gaps = [case.query for case, outcome in zip(cases, outcomes, strict=True) if outcome.gap]
     assert len(gaps) <= 5, gaps
     for case, outcome in zip(cases, outcomes, strict=True):
@@ -44,7 +46,11 @@ def test_good_queries_match_themselves(duckdb_executor: DuckDBExecutor) -> None:
 
 def test_rewrites_match(duckdb_executor: DuckDBExecutor) -> None:
     cases = read_cases("rewrites.sql")
-    wrong = [(c.query, o.detail) for c, o in zip(cases, judge_all(duckdb_executor, cases), strict=True) if o.match is not True]
+    wrong = [
+        (c.query, o.detail)
+        for c, o in zip(cases, judge_all(duckdb_executor, cases), strict=True)
+        if o.match is not True
+    ]
     assert not wrong
 
 
@@ -71,7 +77,9 @@ def test_hostile_completions_are_verdicts(duckdb_executor: DuckDBExecutor, tmp_p
 
 
 def test_gap_is_no_fault(duckdb_executor: DuckDBExecutor) -> None:
-    outcome = duckdb_executor.judge(job("SELECT width_bucket(price, 0, 100, 5) FROM products", "SELECT price FROM products"))
+    outcome = duckdb_executor.judge(
+        job("SELECT width_bucket(price, 0, 100, 5) FROM products", "SELECT price FROM products")
+    )
     assert outcome.parses
     assert outcome.references
     assert (outcome.executes, outcome.match) == (None, None)
@@ -79,7 +87,9 @@ def test_gap_is_no_fault(duckdb_executor: DuckDBExecutor) -> None:
 
 
 def test_gap_of_the_gold_leaves_match_alone_out(duckdb_executor: DuckDBExecutor) -> None:
-    outcome = duckdb_executor.judge(job("SELECT price FROM products", "SELECT width_bucket(price, 0, 100, 5) FROM products"))
+    outcome = duckdb_executor.judge(
+        job("SELECT price FROM products", "SELECT width_bucket(price, 0, 100, 5) FROM products")
+    )
     assert outcome.executes is True
     assert outcome.match is None
     assert outcome.gap
@@ -113,7 +123,12 @@ def test_ties_beyond_a_limit_are_free(duckdb_executor: DuckDBExecutor) -> None:
         "SELECT room FROM course ORDER BY CAST(credits AS int) DESC, title DESC LIMIT 2",
     ):
         assert duckdb_executor.judge(job(query, gold, "school")).match
-    assert duckdb_executor.judge(job("SELECT room FROM course ORDER BY CAST(credits AS int) LIMIT 2", gold, "school")).match is False
+    assert (
+        duckdb_executor.judge(
+            job("SELECT room FROM course ORDER BY CAST(credits AS int) LIMIT 2", gold, "school")
+        ).match
+        is False
+    )
 
 
 def test_unknown_database_is_a_data_error(duckdb_executor: DuckDBExecutor) -> None:
@@ -121,7 +136,9 @@ def test_unknown_database_is_a_data_error(duckdb_executor: DuckDBExecutor) -> No
     assert not duckdb_executor.has_database("nowhere")
     assert duckdb_executor.has_database("shop")
     with pytest.raises(DataError, match="'nowhere' is not in"):
-        duckdb_executor.judge(QueryJob("SELECT count(*) FROM customers", ddl("shop"), "postgres", gold=COUNT, database="nowhere"))
+        duckdb_executor.judge(
+            QueryJob("SELECT count(*) FROM customers", ddl("shop"), "postgres", gold=COUNT, database="nowhere")
+        )
 
 
 def test_broken_database_file_names_the_statement(tmp_path: Path) -> None:
@@ -136,14 +153,23 @@ def test_broken_database_file_names_the_statement(tmp_path: Path) -> None:
 
 def test_duckdb_file_is_a_database(tmp_path: Path) -> None:
     with duckdb.connect(str(tmp_path / "pets.duckdb")) as connection:
-        connection.execute("CREATE TABLE pet (id INTEGER PRIMARY KEY, name VARCHAR, weight DECIMAL(6,2), born DATE, tags VARCHAR[])")
-        connection.execute("INSERT INTO pet VALUES (1, 'Rex', 12.5, '2020-01-02', ['a']), (2, 'Tom', 4.25, '2021-03-04', []), (3, 'Ida', 3, NULL, NULL)")
+        connection.execute(
+            "CREATE TABLE pet (id INTEGER PRIMARY KEY, name VARCHAR, weight DECIMAL(6,2), born DATE, tags VARCHAR[])"
+        )
+        connection.execute(
+            "INSERT INTO pet VALUES (1, 'Rex', 12.5, '2020-01-02', ['a']), (2, 'Tom', 4.25, '2021-03-04', []), (3, 'Ida', 3, NULL, NULL)"
+        )
     schema = "CREATE TABLE pet (id INTEGER PRIMARY KEY, name TEXT, weight NUMERIC(6,2), born DATE, tags TEXT[]);"
     executor = DuckDBExecutor(tmp_path, workers=1)
     try:
         gold = "SELECT name FROM pet WHERE weight > 4 ORDER BY weight DESC"
         assert executor.judge(QueryJob(gold, schema, "postgres", gold=gold, database="pets")).match
-        assert executor.judge(QueryJob("SELECT name FROM pet WHERE id < 3", schema, "postgres", gold=gold, database="pets")).match is False
+        assert (
+            executor.judge(
+                QueryJob("SELECT name FROM pet WHERE id < 3", schema, "postgres", gold=gold, database="pets")
+            ).match
+            is False
+        )
     finally:
         executor.close()
 
@@ -199,7 +225,12 @@ def test_mixed_case_names_and_views(duckdb_executor: DuckDBExecutor) -> None:
     gold = 'SELECT p."fullName", count(*) FROM "Patient" p JOIN visit v USING ("patientId") GROUP BY p."patientId"'
     other = 'SELECT "fullName", (SELECT count(*) FROM visit v WHERE v."patientId" = p."patientId") AS n FROM "Patient" p WHERE EXISTS (SELECT 1 FROM visit w WHERE w."patientId" = p."patientId")'
     assert duckdb_executor.judge(job(other, gold, "clinic")).match
-    assert duckdb_executor.judge(job("SELECT count(*) FROM long_visit", "SELECT count(*) FROM visit WHERE minutes > 20", "clinic")).match is not False
+    assert (
+        duckdb_executor.judge(
+            job("SELECT count(*) FROM long_visit", "SELECT count(*) FROM visit WHERE minutes > 20", "clinic")
+        ).match
+        is not False
+    )
 
 
 def test_databases_are_not_changed(duckdb_executor: DuckDBExecutor, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ MIDNIGHT = datetime.datetime(2023, 5, 1)
         ([(1e12,)], [(1e12 + 1,)]),
         ([(None, 1)], [(1, None)]),
         ([(datetime.date(2023, 5, 1),)], [(MIDNIGHT,)]),
-        ([(MIDNIGHT.replace(tzinfo=datetime.timezone.utc),)], [(MIDNIGHT,)]),
+        ([(MIDNIGHT.replace(tzinfo=datetime.UTC),)], [(MIDNIGHT,)]),
         ([(float("nan"),)], [(float("nan"),)]),
         ([([1, 2.0],)], [([1.0, 2],)]),
         ([], []),
