@@ -25,9 +25,11 @@ RUN pip install "torch>=2.11,<3"
 WORKDIR /opt/qwen_lightning
 COPY pyproject.toml README.md LICENSE ./
 COPY qwen_lightning ./qwen_lightning
+# The project's own ranges pin its packages.
+# hadolint ignore=DL3013
 RUN pip install ".[gpu,postgres]"
 
-USER trainer
+USER 10001
 WORKDIR /work
 COPY --chown=trainer configs ./configs
 

@@ -106,6 +106,20 @@ def test_beta_of_zero_is_refused(stage_with_sft: Stage, capsys: pytest.CaptureFi
     assert "beta" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("weights", "named"),
+    [
+        ('{"text2sql": {"strong": {"mach": 1}}}', "no such check"),
+        ('{"text2sql": {"strong": {"match": 1}}}', "a wrong answer could score above a right one"),
+    ],
+)
+def test_weights_that_cannot_be_meant_are_refused(
+    stage: Stage, capsys: pytest.CaptureFixture[str], weights: str, named: str
+) -> None:
+    assert stage.fit("sft", 1, None, f"--rewards.weights={weights}") == 2
+    assert named in capsys.readouterr().err.strip().splitlines()[-1]
+
+
 @pytest.mark.parametrize("options", [(), ("--model.inner_epochs", "2", "--model.updates_per_rollout", "2")])
 def test_grpo_resumes_bit_for_bit(stage_with_sft: Stage, options: tuple[str, ...]) -> None:
     stage = stage_with_sft

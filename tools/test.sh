@@ -6,4 +6,5 @@ source "$(dirname "$0")/environment.sh"
 "$python" -m ruff format --check .
 "$python" -m mypy
 .venv/bin/lint-imports
+.venv/bin/hadolint Dockerfile
 exec "$python" -m pytest "$@"
