@@ -40,14 +40,20 @@ def run(args: argparse.Namespace) -> int:
 
 def _merge(adapter: Path, manifest: Manifest, model: str, output: Path) -> None:
     """Merge into the backbone's own weights, never into 4-bit ones: those would round the adapter away."""
+    import torch
+    from transformers import AutoConfig
+
     from qwen_lightning.adapters.store import load_adapter
-    from qwen_lightning.models.backbone import load_backbone
+    from qwen_lightning.models.backbone import DType, load_backbone
     from qwen_lightning.models.chat import ChatRenderer
     from qwen_lightning.models.policy import PolicyModel
 
     state, lora, _ = load_adapter(adapter)
     tokenizer = ChatRenderer.from_pretrained(model).tokenizer
-    backbone = load_backbone(model, quantization="none", dtype="bfloat16", revision=manifest.base_revision)
+    revision = manifest.base_revision if model == manifest.base_model else None
+    own = AutoConfig.from_pretrained(model, revision=revision).dtype
+    dtype: DType = "float32" if own == torch.float32 else "bfloat16"
+    backbone = load_backbone(model, "none", dtype, revision=revision)
     merged = PolicyModel(backbone, lora, state).peft.merge_and_unload()
     merged.save_pretrained(output)
     tokenizer.save_pretrained(output)

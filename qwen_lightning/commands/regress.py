@@ -14,7 +14,9 @@ import yaml
 
 from qwen_lightning.commands.tables import render_table
 from qwen_lightning.commands.workbench import add_workbench_arguments, load_workbench
+from qwen_lightning.data.sources import files_in
 from qwen_lightning.errors import ConfigError, DataError, RedLineStop
+from qwen_lightning.hashing import file_sha256
 from qwen_lightning.regression.red_lines import LineReport, RedLine, judge
 from qwen_lightning.regression.scores import ScoreRow, by_metric, summarize
 from qwen_lightning.regression.significance import compare
@@ -45,13 +47,26 @@ def run(args: argparse.Namespace) -> int:
 
     Raises:
         AdapterError: The adapter is unusable.
-        ConfigError: No model is named, or baseline and suite do not belong together.
+        ConfigError: No model is named, the output cannot be written, or baseline and suite do not belong together.
         DataError: A record or the baseline file is malformed.
         RedLineStop: A red line is crossed against the baseline.
     """
+    # Whatever can be wrong is found before the model is loaded: measuring takes long.
+    if args.max_new_tokens < 1:
+        raise ConfigError(f"--max-new-tokens is {args.max_new_tokens}; it must be at least 1")
     baseline = None if args.baseline is None else _read_baseline(Path(args.baseline))
+    lines = _lines(args.config)
+    output = Path(args.output)
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"--output {output}: cannot be written: {error.strerror}") from None
+    if output.is_dir():
+        raise ConfigError(f"--output {output} is a folder; give a file")
+    if baseline is not None:
+        _same_question(baseline, args)
     result, rows = _measure(args)
-    Path(args.output).write_text(json.dumps(result, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    output.write_text(json.dumps(result, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
     if baseline is None:
         print(
             render_table(
@@ -59,10 +74,10 @@ def run(args: argparse.Namespace) -> int:
             )
         )
         return 0
-    if baseline["suite_sha256"] != result["suite_sha256"]:
-        raise ConfigError(f"{args.baseline} is of another suite than {args.suite}; run the baseline on this one first")
     before = [ScoreRow.from_dict(row) for row in baseline["rows"]]
-    reports = judge(_lines(args.config, before), by_metric(before), [by_metric(rows)])
+    if lines is None:
+        lines = [RedLine("general/all", DEFAULT_MAX_DROP)] if "general/all" in by_metric(before) else []
+    reports = judge(lines, by_metric(before), [by_metric(rows)])
     print(comparison_table(before, rows, reports))
     crossed = [report.crossing for report in reports if report.crossing]
     if crossed:
@@ -91,9 +106,7 @@ def _measure(args: argparse.Namespace) -> tuple[dict[str, Any], list[ScoreRow]]:
     import torch
 
     from qwen_lightning.adapters.store import load_adapter
-    from qwen_lightning.data.sources import files_in
     from qwen_lightning.evaluation.evaluator import Evaluator
-    from qwen_lightning.hashing import file_sha256
     from qwen_lightning.models.backbone import DType, Quantization, load_backbone
     from qwen_lightning.models.chat import ChatRenderer
     from qwen_lightning.models.policy import LoRASettings, PolicyModel
@@ -112,7 +125,8 @@ def _measure(args: argparse.Namespace) -> tuple[dict[str, Any], list[ScoreRow]]:
         cuda = torch.cuda.is_available()
         quantization = cast(Quantization, args.quantization or (manifest.quantization if manifest else "nf4"))
         dtype: DType = args.dtype or ("bfloat16" if cuda else "float32")
-        backbone = load_backbone(name, quantization, dtype, "cuda" if cuda else "cpu")
+        revision = manifest.base_revision if manifest and name == manifest.base_model else None
+        backbone = load_backbone(name, quantization, dtype, "cuda" if cuda else "cpu", revision)
         policy = PolicyModel(backbone, lora, state)
         evaluator = Evaluator(
             policy, ChatRenderer.from_pretrained(name), tasks, rewards, GenerateRollout(), args.max_new_tokens
@@ -129,7 +143,7 @@ def _measure(args: argparse.Namespace) -> tuple[dict[str, Any], list[ScoreRow]]:
         "quantization": quantization,
         "dtype": dtype,
         "suite": [str(path) for path in files],
-        "suite_sha256": hashlib.sha256("".join(file_sha256(path) for path in files).encode()).hexdigest(),
+        "suite_sha256": _suite_sha256(files),
         "sampling": {"temperature": 0.0, "max_new_tokens": args.max_new_tokens},
         "metrics": summarize(rows),
         "rows": [row.to_dict() for row in rows],
@@ -137,23 +151,42 @@ def _measure(args: argparse.Namespace) -> tuple[dict[str, Any], list[ScoreRow]]:
     return result, rows
 
 
-def _lines(configs: Sequence[str], before: Sequence[ScoreRow]) -> list[RedLine]:
-    """The brake's lines in the configs, the last that has any; else one for general ability."""
-    found: list[RedLine] = []
+def _lines(configs: Sequence[str]) -> list[RedLine] | None:
+    """The brake's lines in the configs, the last that has any; None where none has."""
+    found: list[RedLine] | None = None
     for path in configs:
-        loaded = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
-        for callback in (loaded.get("trainer") or {}).get("callbacks") or []:
-            if str(callback.get("class_path", "")).endswith("RedLineBrake"):
-                found = [RedLine(**line) for line in callback["init_args"]["lines"]]
-    if found:
-        return found
-    return [RedLine("general/all", DEFAULT_MAX_DROP)] if "general/all" in by_metric(before) else []
+        try:
+            loaded = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise ConfigError(f"{path}: cannot be read: {' '.join(str(error).split())}") from None
+        try:
+            for callback in (loaded.get("trainer") or {}).get("callbacks") or []:
+                if str(callback.get("class_path", "")).endswith("RedLineBrake"):
+                    found = [RedLine(**line) for line in callback["init_args"]["lines"]]
+        except (AttributeError, KeyError, TypeError) as error:
+            raise ConfigError(f"{path}: trainer.callbacks: the brake's lines cannot be read ({error})") from None
+    return found
+
+
+def _same_question(baseline: dict[str, Any], args: argparse.Namespace) -> None:
+    """Refuse a baseline that answered another suite, or within another length."""
+    if baseline["suite_sha256"] != _suite_sha256(files_in(args.suite, "--suite")):
+        raise ConfigError(f"{args.baseline} is of another suite than {args.suite}; run the baseline on this one first")
+    limit = baseline["sampling"]["max_new_tokens"]
+    if limit != args.max_new_tokens:
+        raise ConfigError(
+            f"{args.baseline} was measured with --max-new-tokens {limit}, not {args.max_new_tokens}; give the same here"
+        )
+
+
+def _suite_sha256(files: Sequence[Path]) -> str:
+    return hashlib.sha256("".join(file_sha256(path) for path in files).encode()).hexdigest()
 
 
 def _read_baseline(path: Path) -> dict[str, Any]:
     try:
         loaded = json.loads(path.read_text(encoding="utf-8"))
-        for field in ("suite_sha256", "rows"):
+        for field in ("suite_sha256", "sampling", "rows"):
             if field not in loaded:
                 raise DataError(f"has no {field}; give a file that regress wrote", path)
         for row in loaded["rows"]:
