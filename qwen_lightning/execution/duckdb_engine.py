@@ -27,7 +27,8 @@ _SANDBOX = {
     "max_temp_directory_size": "0KB",
     "threads": "1",
 }
-_POSTGRES_SEMANTICS = {"integer_division": "true", "default_null_order": "NULLS_LAST_ON_ASC_FIRST_ON_DESC"}
+# The order of NULLs stays DuckDB's own: the translation spells out where Postgres's differs from it.
+_POSTGRES_SEMANTICS = {"integer_division": "true"}
 # What fails for want of a feature, once the static analysis has found nothing to blame the query for.
 _GAPS = (
     duckdb.CatalogException,

@@ -136,6 +136,9 @@ def _put_right(node: exp.Expr, calls: Mapping[int, Call], formats: Mapping[int, 
         and node.parent.is_type("time")
     ):
         node.replace(exp.cast(node.copy(), "TIMESTAMP"))
+    elif isinstance(node, exp.Round) and call is not None and call.arguments in (("float8",), ("float4",)):
+        # A double rounds half to even, a numeric half away from zero.
+        node.replace(exp.Anonymous(this="round_even", expressions=[node.this.copy(), exp.Literal.number(0)]))
     elif isinstance(node, exp.Extract) and _is_divided(node):
         _wrap(node, "DOUBLE")
     elif isinstance(node, exp.TimestampTrunc) and call is not None and call.arguments[-1:] == ("date",):

@@ -105,11 +105,16 @@ class AdapterModule(LightningModule):
             self.check_parent(manifest.name)
             self.parent = Parent(name=manifest.name, sha256=manifest.sha256)
             self.lora = LoRASettings(shape.r, shape.alpha, self.lora.dropout, shape.target_modules)
-        backbone = load_backbone(self.name_or_path, self.quantization, self.dtype_name, self.device, self.revision)
+        backbone = load_backbone(self.name_or_path, self.quantization, self.dtype_name, self._root_device, self.revision)
         if self.gradient_checkpointing:
             enable_checkpointing(backbone)
         # Lightning keeps the mode that it finds: without this, dropout and checkpointing would be off.
         self.policy = PolicyModel(backbone, self.lora, start, self.with_reference).train()
+
+    @property
+    def _root_device(self) -> torch.device:
+        """Where the trainer will put the module; `self.device` still says CPU while weights are built."""
+        return self._trainer.strategy.root_device if self._trainer is not None else self.device
 
     def check_parent(self, name: str) -> None:
         """Refuse an adapter that this stage must not start from.
@@ -183,6 +188,7 @@ class AdapterModule(LightningModule):
                     self.manual_backward(loss_of(micro_batches[-1]).loss * 0.0)
         norm = clip_grad_norm_(self.policy.trainable(), self.gradient_clip if self.gradient_clip > 0 else float("inf"))
         optimizer.step()
+        torch.clear_autocast_cache()  # it would hand the next update the adapter as it was
         self.scheduler.step()
         return outputs, norm
 

@@ -185,7 +185,7 @@ class GRPOModule(AdapterModule):
             batch.general_records,
             batch.general_prompt_ids,
             keep_old=self.inner_epochs * self.updates_per_rollout > 1,
-            gather=lambda rewards: torch.as_tensor(self.all_gather(rewards)),
+            gather=lambda rewards: torch.as_tensor(self.all_gather(rewards.to(self.device))).cpu(),
         )
         if not self._probed:
             self._probe(experience)
