@@ -20,7 +20,7 @@ RUN apt-get update \
     && useradd --create-home --uid 10001 trainer
 
 # torch in a layer of its own: it changes seldom and is large.
-RUN pip install "torch>=2.11,<3"
+RUN pip install torch==2.13.0
 
 WORKDIR /opt/qwen_lightning
 COPY pyproject.toml README.md LICENSE ./
