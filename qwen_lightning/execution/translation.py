@@ -34,7 +34,7 @@ _RENAMED = {
     "every": "bool_and", "json_agg": "json_group_array", "jsonb_agg": "json_group_array", "json_build_object": "json_object",
     "jsonb_build_object": "json_object", "json_build_array": "json_array", "jsonb_build_array": "json_array",
     "json_object_agg": "json_group_object", "jsonb_object_agg": "json_group_object", "char_length": "length", "character_length": "length",
-    "log10": "log10", "jsonb_array_length": "json_array_length",
+    "octet_length": "strlen", "jsonb_array_length": "json_array_length",
 }  # fmt: skip
 
 

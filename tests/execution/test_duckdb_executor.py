@@ -36,7 +36,7 @@ def test_good_queries_match_themselves(duckdb_executor: DuckDBExecutor) -> None:
             threads.map(lambda case: duckdb_executor.judge(job(case.query, case.query, case.database)), cases)
         )
     gaps = [case.query for case, outcome in zip(cases, outcomes, strict=True) if outcome.gap]
-    assert len(gaps) <= 5, gaps
+    assert len(gaps) <= 0.12 * len(cases), gaps
     for case, outcome in zip(cases, outcomes, strict=True):
         assert outcome.executes is not False, (case.query, outcome)
         if not outcome.gap:
