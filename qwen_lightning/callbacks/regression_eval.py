@@ -11,6 +11,7 @@ from lightning import Callback, LightningModule, Trainer
 from qwen_lightning.data.base import RecordDataModule
 from qwen_lightning.evaluation.sharded import run_sharded
 from qwen_lightning.modules.base import AdapterModule
+from qwen_lightning.regression.report import comparison_table
 from qwen_lightning.regression.scores import ScoreRow, summarize, write_rows
 
 
@@ -44,6 +45,9 @@ class RegressionEval(Callback):
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.step != trainer.global_step:
             self.evaluate(trainer, pl_module)
+        if trainer.is_global_zero and self.latest:
+            print(f"Regression records before and after {trainer.global_step} steps")
+            print(comparison_table(self.baseline, self.latest))
 
     def evaluate(self, trainer: Trainer, pl_module: LightningModule) -> list[ScoreRow]:
         """Score, log and keep; all ranks take part."""

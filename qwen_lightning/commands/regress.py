@@ -12,14 +12,14 @@ from typing import Any, cast
 
 import yaml
 
-from qwen_lightning.commands.tables import render_table
+from qwen_lightning.tables import render_table
 from qwen_lightning.commands.workbench import add_workbench_arguments, load_workbench
 from qwen_lightning.data.sources import files_in
 from qwen_lightning.errors import ConfigError, DataError, RedLineStop
 from qwen_lightning.hashing import file_sha256
-from qwen_lightning.regression.red_lines import LineReport, RedLine, judge
+from qwen_lightning.regression.red_lines import RedLine, judge
+from qwen_lightning.regression.report import comparison_table
 from qwen_lightning.regression.scores import ScoreRow, by_metric, summarize
-from qwen_lightning.regression.significance import compare
 
 BASE = "base"
 DEFAULT_MAX_DROP = 0.03
@@ -83,22 +83,6 @@ def run(args: argparse.Namespace) -> int:
     if crossed:
         raise RedLineStop("red line: " + "; ".join(map(str, crossed)))
     return 0
-
-
-def comparison_table(before: Sequence[ScoreRow], after: Sequence[ScoreRow], reports: Sequence[LineReport]) -> str:
-    """Metric, before, after, change with its 95 % interval, and how its red line stands."""
-    stands = {
-        report.line.metric: "crossed" if report.crossing else f"within {report.line.max_drop:g}" for report in reports
-    }
-    old, new = by_metric(before), by_metric(after)
-    lines = []
-    for name in sorted(old.keys() & new.keys()):
-        found = compare(old[name], [new[name]])
-        interval = f"{found.low:+.3f} to {found.high:+.3f}"
-        lines.append(
-            [name, f"{found.before:.3f}", f"{found.after:.3f}", f"{found.change:+.3f}", interval, stands.get(name, "")]
-        )
-    return render_table(["metric", "before", "after", "change", "95 % interval", "red line"], lines)
 
 
 def _measure(args: argparse.Namespace) -> tuple[dict[str, Any], list[ScoreRow]]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from qwen_lightning.commands.tables import render_table
+from qwen_lightning.tables import render_table
 from qwen_lightning.commands.workbench import add_workbench_arguments, load_workbench
 from qwen_lightning.errors import ConfigError, DataError
 from qwen_lightning.records import Located, scan_jsonl

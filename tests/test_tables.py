@@ -1,4 +1,4 @@
-from qwen_lightning.commands.tables import render_table
+from qwen_lightning.tables import render_table
 
 
 def test_columns_stand_under_each_other_wide_characters_too():
