@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import warnings
+from itertools import pairwise
 
 from jsonargparse import ArgumentError
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 
 import qwen_lightning.callbacks
 import qwen_lightning.execution.executors  # noqa: F401
+from qwen_lightning.commands.workbench import read_config
 from qwen_lightning.data.base import RecordDataModule
 from qwen_lightning.data.grpo import GRPODataModule  # noqa: F401
 from qwen_lightning.data.sft import SFTDataModule  # noqa: F401
@@ -73,6 +75,7 @@ def run(args: ArgsType) -> QwenLightningCLI:
         warnings.filterwarnings("ignore", message)
     logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
     logging.getLogger("lightning.fabric.utilities.seed").setLevel(logging.WARNING)
+    _read_configs(args)
     try:
         return _make(args, run=True)
     except ArgumentError as error:
@@ -96,6 +99,20 @@ def _make(args: ArgsType, run: bool) -> QwenLightningCLI:
         args=args,
         run=run,
     )
+
+
+def _read_configs(args: ArgsType) -> None:
+    """Refuse a config file that cannot be read; the parser's message would not name it.
+
+    Raises:
+        ConfigError: Such a file is given.
+    """
+    given = [str(arg) for arg in args] if isinstance(args, list) else []
+    for flag, value in pairwise([*given, ""]):
+        if flag in ("-c", "--config") and value:
+            read_config(value)
+        elif flag.startswith("--config="):
+            read_config(flag.removeprefix("--config="))
 
 
 def _explain(message: str) -> str:

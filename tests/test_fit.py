@@ -212,3 +212,26 @@ def assert_equal(left: object, right: object) -> None:
 
 def state_of(saved: dict, name: str) -> dict:
     return next(state for key, state in saved["callbacks"].items() if name in key)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"trainer: [", "no YAML"),
+        (b"# nothing is set here\n", "holds no setting"),
+        (b"- trainer", "a config is a mapping, not list"),
+        ("# Größe\ntrainer: {}".encode("latin-1"), "no YAML"),
+    ],
+)
+def test_a_config_that_cannot_be_read_is_named(
+    content: bytes, said: str, in_repository: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "overlay.yaml"
+    path.write_bytes(content)
+    assert main(["fit", "-c", "configs/sft.yaml", "-c", str(path)]) == 2
+    error = capsys.readouterr().err.strip()
+    assert error.startswith(f"{path}: ")
+    assert said in error
+    assert "\n" not in error
+    assert main(["fit", "-c", str(tmp_path / "none.yaml")]) == 2
+    assert "none.yaml: cannot be read: No such file" in capsys.readouterr().err

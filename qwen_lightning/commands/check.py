@@ -9,10 +9,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
-from qwen_lightning.tables import render_table
 from qwen_lightning.commands.workbench import add_workbench_arguments, load_workbench
 from qwen_lightning.errors import DataError
 from qwen_lightning.records import GeneralRecord, Located
+from qwen_lightning.tables import render_table
 from qwen_lightning.tasks.base import VerifiedTask
 from qwen_lightning.tasks.checks.registry import RESERVED
 from qwen_lightning.tasks.registry import TaskRegistry

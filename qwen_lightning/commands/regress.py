@@ -10,16 +10,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
-import yaml
-
-from qwen_lightning.tables import render_table
-from qwen_lightning.commands.workbench import add_workbench_arguments, load_workbench
+from qwen_lightning.commands.workbench import add_workbench_arguments, load_workbench, read_config
 from qwen_lightning.data.sources import files_in
 from qwen_lightning.errors import ConfigError, DataError, RedLineStop
 from qwen_lightning.hashing import file_sha256
 from qwen_lightning.regression.red_lines import RedLine, judge
 from qwen_lightning.regression.report import comparison_table
 from qwen_lightning.regression.scores import ScoreRow, by_metric, summarize
+from qwen_lightning.tables import render_table
 
 BASE = "base"
 DEFAULT_MAX_DROP = 0.03
@@ -139,10 +137,7 @@ def _lines(configs: Sequence[str]) -> list[RedLine] | None:
     """The brake's lines in the configs, the last that has any; None where none has."""
     found: list[RedLine] | None = None
     for path in configs:
-        try:
-            loaded = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise ConfigError(f"{path}: cannot be read: {' '.join(str(error).split())}") from None
+        loaded = read_config(path)
         try:
             for callback in (loaded.get("trainer") or {}).get("callbacks") or []:
                 if str(callback.get("class_path", "")).endswith("RedLineBrake"):

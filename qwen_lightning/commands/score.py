@@ -11,11 +11,11 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from qwen_lightning.tables import render_table
 from qwen_lightning.commands.workbench import add_workbench_arguments, load_workbench
 from qwen_lightning.errors import ConfigError, DataError
 from qwen_lightning.records import Located, scan_jsonl
 from qwen_lightning.rewards.table import RewardTable
+from qwen_lightning.tables import render_table
 from qwen_lightning.tasks.registry import TaskRegistry
 from qwen_lightning.tasks.verification import Verifier
 
