@@ -235,3 +235,14 @@ def test_a_config_that_cannot_be_read_is_named(
     assert "\n" not in error
     assert main(["fit", "-c", str(tmp_path / "none.yaml")]) == 2
     assert "none.yaml: cannot be read: No such file" in capsys.readouterr().err
+
+
+def test_epochs_in_place_of_steps_end_on_the_schedule(stage: Stage, scalars) -> None:
+    more = ("--trainer.max_steps", "-1", "--trainer.max_epochs", "2", "--model.warmup_steps", "3")
+    assert stage.fit("sft", 1, "epochs", *more, every=100) == 0
+    rates = scalars(stage.log_dir("epochs"))["train/lr"]
+    steps = len(rates)
+    assert steps % 2 == 0
+    assert Manifest.read(stage.folder / "adapters" / "base-sft").steps == steps
+    assert rates.index(max(rates)) == 3
+    assert rates[-1] == pytest.approx(0, abs=1e-5)
