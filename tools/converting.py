@@ -15,7 +15,7 @@ from qwen_lightning.records import scan_jsonl
 
 
 def run(description: str, convert: Callable[[Path, Path], str]) -> None:
-    """Parse `--input` and `--output`, convert, print the summary; a fault is one line on standard error and exit code 2."""
+    """Parse `--input` and `--output`, convert, print a summary; a fault is one line on standard error, exit code 2."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--input", type=Path, required=True, help="folder with the data set as it was published")
     parser.add_argument("--output", type=Path, required=True, help="folder for records.jsonl (and databases/)")

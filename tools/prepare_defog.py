@@ -1,4 +1,4 @@
-"""Defog's sql-eval to records: `*_postgres.jsonl` (db_id, question, instructions, gold_postgres) and `databases/<db_id>.sql`.
+"""Defog's sql-eval to records: `*_postgres.jsonl` (db_id, question, instructions, gold_postgres), `databases/*.sql`.
 
 Questions that the data cannot answer (idk.jsonl) have no query to learn or to match, so they are left out and counted.
 Defog writes columns that may stand for each other as `{a, b}`; of such alternatives the first is taken.
@@ -22,7 +22,7 @@ UNANSWERABLE = "idk.jsonl"
 
 
 def first_alternative(gold: str) -> str:
-    """The first of the queries that a gold lists, its `{a, b}` groups written out; `GROUP BY {}` repeats the last group."""
+    """The first of the queries that a gold lists, its `{a, b}` groups written out; `{}` repeats the last one."""
     query = split_statements(gold)[0]
     last = ""
 

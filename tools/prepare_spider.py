@@ -1,4 +1,4 @@
-"""Spider with Postgres golds to records: `questions.jsonl` (db_id, question, gold_postgres) and `databases/<db_id>.sql`."""
+"""Spider with Postgres golds to records: `questions.jsonl` (db_id, question, gold_postgres), `databases/*.sql`."""
 
 from __future__ import annotations
 

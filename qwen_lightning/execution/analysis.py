@@ -1,4 +1,4 @@
-"""Static analysis of a Postgres query against the DDL of its record: what Postgres itself would refuse, before any data."""
+"""Static analysis of a Postgres query against the DDL of its record: what Postgres itself would refuse."""
 
 from __future__ import annotations
 
@@ -27,7 +27,6 @@ class Analysis:
         tables: Tables that the result can hang on; those of unused CTEs are not among them.
         constant: Its output hangs on no table.
         volatile: It calls a function whose value changes from call to call.
-        clock: It asks what time it is.
         order_dependent: Its result may hang on the physical order of rows.
         calls: Function calls by position in the text.
         dependent: Positions of columns that stand ungrouped because a grouped primary key determines them.
@@ -43,7 +42,6 @@ class Analysis:
     tables: frozenset[str] = frozenset()
     constant: bool = False
     volatile: bool = False
-    clock: bool = False
     order_dependent: bool = False
     calls: Mapping[int, Call] = field(default_factory=dict)
     dependent: Set[int] = frozenset()
@@ -81,7 +79,6 @@ def analyse(query: str, schema: str, dialect: str) -> Analysis:
         tables=frozenset(binder.tables),
         constant=bool(outputs) and all(output.constant for output in outputs),
         volatile=found.volatile,
-        clock=found.clock,
         order_dependent=found.order_dependent,
         calls=found.calls,
         dependent=found.dependent,

@@ -19,9 +19,12 @@ from qwen_lightning.execution.parsing import NotParsed, parse_query
 from qwen_lightning.execution.select_clauses import SelectClauses
 
 # Clauses that the grammar takes and Postgres does not.
-_ALIEN_CLAUSES = {"qualify": "QUALIFY", "cluster": "CLUSTER BY", "distribute": "DISTRIBUTE BY", "sort": "SORT BY", "laterals": "LATERAL VIEW",
-                  "connect": "CONNECT BY", "prewhere": "PREWHERE", "settings": "SETTINGS", "format": "FORMAT", "match": "MATCH_RECOGNIZE",
-                  "hint": "hints", "kind": "SELECT AS", "exclude": "EXCLUDE", "pivots": "PIVOT"}  # fmt: skip
+_ALIEN_CLAUSES = {
+    "qualify": "QUALIFY", "cluster": "CLUSTER BY", "distribute": "DISTRIBUTE BY", "sort": "SORT BY",
+    "laterals": "LATERAL VIEW", "connect": "CONNECT BY", "prewhere": "PREWHERE", "settings": "SETTINGS",
+    "format": "FORMAT", "match": "MATCH_RECOGNIZE", "hint": "hints", "kind": "SELECT AS", "exclude": "EXCLUDE",
+    "pivots": "PIVOT",
+}  # fmt: skip
 
 
 class Binder(SelectClauses):
@@ -158,9 +161,7 @@ class Binder(SelectClauses):
         for name in ("limit", "offset"):
             self._limit(node.args.get(name))
         grouped = (
-            keys is not None
-            or having is not None
-            or any(is_aggregated(item, self) for item in [*node.expressions, *ordered])
+            keys is not None or having is not None or any(is_aggregated(item) for item in [*node.expressions, *ordered])
         )
         if grouped:
             checked = [*expanded, *([having.this] if having is not None else []), *ordered]

@@ -80,7 +80,6 @@ class Findings:
     # Positions in the text of columns that stand ungrouped because a grouped primary key determines them.
     dependent: set[int] = field(default_factory=set)
     volatile: bool = False
-    clock: bool = False
     order_dependent: bool = False
 
     def fault(self, message: str) -> None:

@@ -20,19 +20,21 @@ UNKNOWN = "unknown"
 
 _SQLGLOT_TYPES = {
     "SMALLINT": "int2", "INT": "int4", "BIGINT": "int8", "SMALLSERIAL": "int2", "SERIAL": "int4", "BIGSERIAL": "int8",
-    "DECIMAL": "numeric", "FLOAT": "float4", "DOUBLE": "float8", "MONEY": "money", "TEXT": "text", "VARCHAR": "varchar",
-    "CHAR": "bpchar", "BPCHAR": "bpchar", "NAME": "name", "BOOLEAN": "bool", "DATE": "date", "TIME": "time", "TIMETZ": "timetz",
-    "TIMESTAMP": "timestamp", "TIMESTAMPNTZ": "timestamp", "TIMESTAMPTZ": "timestamptz", "INTERVAL": "interval", "JSON": "json",
-    "JSONB": "jsonb", "UUID": "uuid", "VARBINARY": "bytea", "INET": "inet", "XML": "xml", "BIT": "bit",
+    "DECIMAL": "numeric", "FLOAT": "float4", "DOUBLE": "float8", "MONEY": "money", "TEXT": "text",
+    "VARCHAR": "varchar", "CHAR": "bpchar", "BPCHAR": "bpchar", "NAME": "name", "BOOLEAN": "bool", "DATE": "date",
+    "TIME": "time", "TIMETZ": "timetz", "TIMESTAMP": "timestamp", "TIMESTAMPNTZ": "timestamp",
+    "TIMESTAMPTZ": "timestamptz", "INTERVAL": "interval", "JSON": "json", "JSONB": "jsonb", "UUID": "uuid",
+    "VARBINARY": "bytea", "INET": "inet", "XML": "xml", "BIT": "bit",
 }  # fmt: skip
 # Types that the grammar takes but Postgres does not have.
-FOREIGN_TYPES = frozenset({
-    "TINYINT", "UTINYINT", "USMALLINT", "UINT", "UBIGINT", "MEDIUMINT", "MEDIUMTEXT", "LONGTEXT", "TINYTEXT", "NVARCHAR", "NCHAR",
-    "DATETIME", "DATETIME2", "SMALLDATETIME", "DATETIME64", "DATE32", "INT128", "INT256", "UINT128", "UINT256", "HUGEINT",
-    "BLOB", "TINYBLOB", "MEDIUMBLOB", "LONGBLOB", "IMAGE", "STRUCT", "MAP", "OBJECT", "VARIANT", "SUPER", "ROWVERSION",
-    "UNIQUEIDENTIFIER", "SMALLMONEY", "HLLSKETCH", "BIGDECIMAL", "DECIMAL32", "DECIMAL64", "DECIMAL128", "YEAR", "BINARY",
-    "LOWCARDINALITY", "NESTED", "FIXEDSTRING", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS", "LIST",
-})  # fmt: skip
+FOREIGN_TYPES = frozenset(
+    """
+    TINYINT UTINYINT USMALLINT UINT UBIGINT MEDIUMINT MEDIUMTEXT LONGTEXT TINYTEXT NVARCHAR NCHAR DATETIME DATETIME2
+    SMALLDATETIME DATETIME64 DATE32 INT128 INT256 UINT128 UINT256 HUGEINT BLOB TINYBLOB MEDIUMBLOB LONGBLOB IMAGE
+    STRUCT MAP OBJECT VARIANT SUPER ROWVERSION UNIQUEIDENTIFIER SMALLMONEY HLLSKETCH BIGDECIMAL DECIMAL32 DECIMAL64
+    DECIMAL128 YEAR BINARY LOWCARDINALITY NESTED FIXEDSTRING TIMESTAMP_S TIMESTAMP_MS TIMESTAMP_NS LIST
+    """.split()  # noqa: SIM905
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +81,8 @@ def catalog() -> Catalog:
             found.casts[parts[0], parts[1]] = parts[2]
         elif section == "operators":
             name, left, right, result = parts
-            arguments = (right,) if left == "-" else (left, right)
-            found.operators[name].append(Signature("f", result, arguments))
+            sides = (right,) if left == "-" else (left, right)
+            found.operators[name].append(Signature("f", result, sides))
         elif section == "functions":
             name, flags, result, defaults, variadic, *arguments = parts
             ordered = next((mark for mark in "wh" if mark in flags[1:]), "") if flags[0] == "a" else ""
@@ -108,7 +110,7 @@ def type_name(kind: exp.DataType) -> str:
 
 
 def category(name: str) -> str:
-    """Type category as pg_type has it: N numeric, S string, D date/time, T timespan, B boolean, A array, X unknown, ..."""
+    """Type category as pg_type has it: N numeric, S string, D date/time, T timespan, B boolean, A array, X unknown."""
     if name.startswith("_"):
         return "A"
     return "X" if name == UNKNOWN else catalog().categories.get(name, "U")
@@ -116,7 +118,7 @@ def category(name: str) -> str:
 
 def implicit(source: str, target: str) -> bool:
     """Whether Postgres casts `source` to `target` without being asked."""
-    if source == target or ANY_TYPE in (source, target) or source == UNKNOWN or target == "any":
+    if source in (target, UNKNOWN) or ANY_TYPE in (source, target) or target == "any":
         return True
     if target.startswith("any"):
         return _polymorphic_fits(source, target)

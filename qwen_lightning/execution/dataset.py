@@ -19,15 +19,16 @@ from qwen_lightning.execution.statements import split_statements, strip_comments
 
 _DUCKDB_TYPES = {
     "int2": "SMALLINT", "int4": "INTEGER", "int8": "BIGINT", "float4": "REAL", "float8": "DOUBLE", "text": "VARCHAR",
-    "varchar": "VARCHAR", "bpchar": "VARCHAR", "name": "VARCHAR", "bool": "BOOLEAN", "date": "DATE", "time": "TIME", "timetz": "TIMETZ",
-    "timestamp": "TIMESTAMP", "timestamptz": "TIMESTAMPTZ", "interval": "INTERVAL", "json": "JSON", "jsonb": "JSON", "uuid": "UUID",
-    "bytea": "BLOB", "money": "DECIMAL(19, 2)",
+    "varchar": "VARCHAR", "bpchar": "VARCHAR", "name": "VARCHAR", "bool": "BOOLEAN", "date": "DATE", "time": "TIME",
+    "timetz": "TIMETZ", "timestamp": "TIMESTAMP", "timestamptz": "TIMESTAMPTZ", "interval": "INTERVAL",
+    "json": "JSON", "jsonb": "JSON", "uuid": "UUID", "bytea": "BLOB", "money": "DECIMAL(19, 2)",
 }  # fmt: skip
 _POSTGRES_TYPES = {
-    "TINYINT": "int2", "SMALLINT": "int2", "INTEGER": "int4", "BIGINT": "int8", "HUGEINT": "numeric", "FLOAT": "float4", "DOUBLE": "float8",
-    "VARCHAR": "text", "BOOLEAN": "bool", "DATE": "date", "TIME": "time", "TIMESTAMP": "timestamp", "INTERVAL": "interval",
-    "TIMESTAMP WITH TIME ZONE": "timestamptz", "JSON": "json", "UUID": "uuid", "BLOB": "bytea", "UTINYINT": "int2", "USMALLINT": "int4",
-    "UINTEGER": "int8", "UBIGINT": "numeric",
+    "TINYINT": "int2", "SMALLINT": "int2", "INTEGER": "int4", "BIGINT": "int8", "HUGEINT": "numeric",
+    "FLOAT": "float4", "DOUBLE": "float8", "VARCHAR": "text", "BOOLEAN": "bool", "DATE": "date", "TIME": "time",
+    "TIMESTAMP": "timestamp", "INTERVAL": "interval", "TIMESTAMP WITH TIME ZONE": "timestamptz", "JSON": "json",
+    "UUID": "uuid", "BLOB": "bytea", "UTINYINT": "int2", "USMALLINT": "int4", "UINTEGER": "int8",
+    "UBIGINT": "numeric",
 }  # fmt: skip
 _INSERT = re.compile(
     r"""\s*INSERT\s+INTO\s+(?:ONLY\s+)?(?:(?:\w+|"[^"]+")\s*\.\s*)?(?P<table>\w+|"(?:[^"]|"")+")""", re.IGNORECASE
@@ -236,7 +237,8 @@ def _load_duckdb(path: Path) -> Dataset:
     schema, numeric, rows = Schema(), {}, {}
     with connection:
         listed = connection.execute(
-            "SELECT table_name, column_name, data_type FROM duckdb_columns() WHERE NOT internal AND schema_name = 'main' "
+            "SELECT table_name, column_name, data_type FROM duckdb_columns() "
+            "WHERE NOT internal AND schema_name = 'main' "
             "AND table_oid IN (SELECT table_oid FROM duckdb_tables()) ORDER BY table_name, column_index"
         ).fetchall()
         for name, column, kind in listed:
@@ -257,5 +259,8 @@ def _load_duckdb(path: Path) -> Dataset:
 
 
 def _duckdb_keys(connection: duckdb.DuckDBPyConnection) -> Iterator[tuple[str, list[str]]]:
-    query = "SELECT table_name, constraint_column_names FROM duckdb_constraints() WHERE constraint_type IN ('PRIMARY KEY', 'UNIQUE')"
+    query = (
+        "SELECT table_name, constraint_column_names FROM duckdb_constraints() "
+        "WHERE constraint_type IN ('PRIMARY KEY', 'UNIQUE')"
+    )
     yield from connection.execute(query).fetchall()

@@ -8,19 +8,21 @@ from sqlglot import exp
 
 # Patterns of the Postgres manual, table 9.26, and the strftime codes that mean the same; longest first.
 _CODES = {
-    "YYYY": "%Y", "FMMM": "%-m", "FMDD": "%-d", "FMHH24": "%-H", "FMHH12": "%-I", "FMMI": "%-M", "FMMonth": "%B", "FMDay": "%A", "HH24": "%H",
-    "HH12": "%I", "DDD": "%j", "YY": "%y", "MM": "%m", "DD": "%d", "HH": "%I", "MI": "%M", "SS": "%S", "MS": "%g", "US": "%f", "AM": "%p",
-    "PM": "%p", "Mon": "%b", "Dy": "%a", "IW": "%V", "IYYY": "%G",
+    "YYYY": "%Y", "FMMM": "%-m", "FMDD": "%-d", "FMHH24": "%-H", "FMHH12": "%-I", "FMMI": "%-M", "FMMonth": "%B",
+    "FMDay": "%A", "HH24": "%H", "HH12": "%I", "DDD": "%j", "YY": "%y", "MM": "%m", "DD": "%d", "HH": "%I",
+    "MI": "%M", "SS": "%S", "MS": "%g", "US": "%f", "AM": "%p", "PM": "%p", "Mon": "%b", "Dy": "%a", "IW": "%V",
+    "IYYY": "%G",
 }  # fmt: skip
 # Patterns that print a name in a fixed case, and padded to nine characters where they are not abbreviations.
 _NAMES = {
-    "Month": ("%B", "", 9), "MONTH": ("%B", "upper", 9), "month": ("%B", "lower", 9), "Day": ("%A", "", 9), "DAY": ("%A", "upper", 9),
-    "day": ("%A", "lower", 9), "MON": ("%b", "upper", 0), "mon": ("%b", "lower", 0), "DY": ("%a", "upper", 0), "dy": ("%a", "lower", 0),
-    "FMMONTH": ("%B", "upper", 0), "FMmonth": ("%B", "lower", 0), "FMDAY": ("%A", "upper", 0), "FMday": ("%A", "lower", 0),
+    "Month": ("%B", "", 9), "MONTH": ("%B", "upper", 9), "month": ("%B", "lower", 9), "Day": ("%A", "", 9),
+    "DAY": ("%A", "upper", 9), "day": ("%A", "lower", 9), "MON": ("%b", "upper", 0), "mon": ("%b", "lower", 0),
+    "DY": ("%a", "upper", 0), "dy": ("%a", "lower", 0), "FMMONTH": ("%B", "upper", 0), "FMmonth": ("%B", "lower", 0),
+    "FMDAY": ("%A", "upper", 0), "FMday": ("%A", "lower", 0),
 }  # fmt: skip
-_PIECE = re.compile("|".join(sorted([*map(re.escape, [*_CODES, *_NAMES, "Q", "yyyy", "mm", "dd", "hh24", "mi", "ss", "yy"]), r'"[^"]*"', r"[^A-Za-z\"]"],
-                                    key=len, reverse=True)))  # fmt: skip
 _LOWER = {"yyyy": "%Y", "mm": "%m", "dd": "%d", "hh24": "%H", "mi": "%M", "ss": "%S", "yy": "%y"}
+_PATTERNS = sorted((re.escape(name) for name in (*_CODES, *_NAMES, *_LOWER, "Q")), key=len, reverse=True)
+_PIECE = re.compile("|".join([*_PATTERNS, r'"[^"]*"', r"[^A-Za-z\"]"]))
 _MOMENTS = ("date", "timestamp", "timestamptz", "time")
 
 

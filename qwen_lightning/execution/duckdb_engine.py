@@ -52,7 +52,6 @@ class DuckDBEngine(Engine):
     """
 
     note = ""
-    freezes_clock = True
 
     def __init__(self, folder: Path, variants: int, memory_limit: str = "512MB") -> None:
         self.folder, self.count = folder, variants
@@ -73,9 +72,8 @@ class DuckDBEngine(Engine):
             for name in self.loaded.popitem(last=False)[1][1]:
                 self.drop(name)
         dataset = load_dataset(database_file(self.folder, database))
-        names = [self._store(dataset, dataset.rows)]
-        for number in range(1, self.count):
-            names.append(self._store(dataset, perturbed(dataset, f"{database}/{number}", duplicates=number > 1)))
+        rows = [perturbed(dataset, f"{database}/{number}", duplicates=number > 1) for number in range(1, self.count)]
+        names = [self._store(dataset, each) for each in (dataset.rows, *rows)]
         self.loaded[database] = (dataset, names)
         return names
 

@@ -36,9 +36,7 @@ class Runnable:
 
 
 class Engine(ABC):
-    """Lives in a worker process. An engine that freezes the clock gives `now()` the same value in every query."""
-
-    freezes_clock: bool = False
+    """Lives in a worker process. It freezes the clock: `now()` is the same in every query, so that results compare."""
 
     @abstractmethod
     def variants(self, database: str) -> Sequence[str]:

@@ -25,9 +25,14 @@ class DuckDBExecutor(QueryExecutor):
     """
 
     def __init__(
-        self, databases: str | Path | None = None, workers: int = 2, timeout_s: float = 2.0, variants: int = 3, memory_gb: float = 3.0,
+        self,
+        databases: str | Path | None = None,
+        workers: int = 2,
+        timeout_s: float = 2.0,
+        variants: int = 3,
+        memory_gb: float = 3.0,
         recycle_after: int = 5000,
-    ) -> None:  # fmt: skip
+    ) -> None:
         if databases is not None and not Path(databases).is_dir():
             raise ConfigError(
                 f"databases folder {databases} is not there; give a folder of <name>.sql or <name>.duckdb"
@@ -64,9 +69,15 @@ class PostgresExecutor(QueryExecutor):
     """
 
     def __init__(
-        self, url: str, databases: str | Path | None = None, scratch_url: str = "", workers: int = 2, timeout_s: float = 2.0, variants: int = 3,
+        self,
+        url: str,
+        databases: str | Path | None = None,
+        scratch_url: str = "",
+        workers: int = 2,
+        timeout_s: float = 2.0,
+        variants: int = 3,
         recycle_after: int = 5000,
-    ) -> None:  # fmt: skip
+    ) -> None:
         if databases is not None and not Path(databases).is_dir():
             raise ConfigError(
                 f"databases folder {databases} is not there; give a folder of <name>.sql or <name>.duckdb"

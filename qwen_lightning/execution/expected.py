@@ -74,7 +74,7 @@ def _hashable(value: Any) -> Any:
 
 def ordered_gold(parsed: Parsed) -> OrderedGold:
     """Prepare a gold so that its ties can be told: sort keys that it does not select are appended as columns."""
-    tree = parsed.native
+    tree: Any = parsed.native
     while (
         isinstance(tree, exp.Subquery)
         and not tree.args.get("order")
@@ -144,7 +144,7 @@ def ordered_gold(parsed: Parsed) -> OrderedGold:
     )
 
 
-def _plain_key(key: exp.Expr, tree: exp.Expr) -> exp.Expr:
+def _plain_key(key: exp.Expr, tree: Any) -> exp.Expr:
     """The key as an expression over input columns: an output name alone stands for its expression."""
     if isinstance(key, exp.Column) and not key.table:
         for select in tree.selects:

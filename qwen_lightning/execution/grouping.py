@@ -13,6 +13,8 @@ from qwen_lightning.execution.parsing import call_name
 if TYPE_CHECKING:
     from qwen_lightning.execution.binder import Binder
 
+_UNGROUPED = 'column "{}" must appear in the GROUP BY clause or be used in an aggregate function'
+
 
 def is_aggregate(node: exp.Expr) -> bool:
     """Whether a call is an aggregate of its own query, not one that a window makes a window function."""
@@ -26,7 +28,7 @@ def is_aggregate(node: exp.Expr) -> bool:
     return not (isinstance(parent, exp.Window) and parent.this.find(exp.Anonymous) is node)
 
 
-def is_aggregated(node: exp.Expr, binder: Binder) -> bool:
+def is_aggregated(node: exp.Expr) -> bool:
     """Whether an expression holds an aggregate, outside its subqueries."""
     pending = [node]
     while pending:
@@ -84,9 +86,7 @@ def check_grouping(binder: Binder, scope: Scope, keys: list[exp.Expr], items: li
                     binder.findings.dependent.add(node.this.meta["start"])
             else:
                 name = f"{found.relation.name}.{found.output.name}" if found.relation.name else found.output.name
-                binder.findings.fault(
-                    f'column "{name}" must appear in the GROUP BY clause or be used in an aggregate function'
-                )
+                binder.findings.fault(_UNGROUPED.format(name))
             return
         if isinstance(node, exp.Grouping) or (isinstance(node, exp.WithinGroup) and is_aggregate(node.this)):
             return
@@ -110,9 +110,7 @@ def _check_star(
             continue
         for output in relation.columns:
             if not relation.open and (id(relation), output.name) not in columns and id(relation) not in determined:
-                binder.findings.fault(
-                    f'column "{relation.name}.{output.name}" must appear in the GROUP BY clause or be used in an aggregate function'
-                )
+                binder.findings.fault(_UNGROUPED.format(f"{relation.name}.{output.name}"))
                 return
 
 

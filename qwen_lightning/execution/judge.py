@@ -26,7 +26,6 @@ class Gold:
     tables: frozenset[str] = frozenset()
     constant: bool = False
     volatile: bool = False
-    clock: bool = False
     gap: str = ""
     detail: str = ""
     directed: list[str] = field(default_factory=list)
@@ -62,8 +61,6 @@ class Judge:
             return None
         place = (job.database, job.gold)
         # A reloaded database has new variants.
-        if place in self.golds and self.golds[place].clock and not self.engine.freezes_clock:
-            self._forget(self.golds.pop(place))
         if place not in self.golds or not set(variants) & set(self.golds[place].expected or variants):
             while len(self.golds) >= _MAX_GOLDS:
                 self._forget(self.golds.popitem(last=False)[1])
@@ -77,7 +74,8 @@ class Judge:
 
     def decide(self, job: QueryJob, analysis: Analysis, static: QueryOutcome, gold: Gold | None) -> QueryOutcome:
         """Run the query and compare it with the gold."""
-        assert job.database is not None and analysis.parsed is not None
+        assert job.database is not None
+        assert analysis.parsed is not None
         query = Runnable(analysis.parsed, analysis.calls, analysis.dependent)
         original = self.engine.variants(job.database)[0]
         result = self._limited(original, query)
@@ -104,7 +102,8 @@ class Judge:
             if found.width != expected.width:
                 return f"{found.width} columns, the gold has {expected.width}"
             if not same_as_gold(expected, found.rows):
-                return f"result differs from the gold's on variant {number} of the data ({len(found.rows)} rows, gold {len(expected.rows)})"
+                sizes = f"{len(found.rows)} rows, gold {len(expected.rows)}"
+                return f"result differs from the gold's on variant {number} of the data ({sizes})"
         return ""
 
     def _limited(self, variant: str, query: Runnable) -> Result:
@@ -118,17 +117,16 @@ class Judge:
         except NotParsed as error:
             return Gold(detail=f"the gold does not parse: {error}")
         analysis = analyse(text, schema, "postgres")
-        gold = Gold(
-            tables=analysis.tables, constant=analysis.constant, volatile=analysis.volatile, clock=analysis.clock
-        )
+        gold = Gold(tables=analysis.tables, constant=analysis.constant, volatile=analysis.volatile)
         ordered = ordered_gold(parsed)
         for variant in variants:
             expected = self._expect(variant, analysis, parsed, ordered)
             if isinstance(expected, Expected):
                 gold.expected[variant] = expected
             elif variant == variants[0]:
-                gold.detail, gold.gap = (f"the gold needs what the engine lacks: {expected.gap}", expected.gap) if expected.gap else (
-                    f"the gold does not run: {expected.fault}", "")  # fmt: skip
+                gold.gap = expected.gap
+                why = "needs what the engine lacks" if expected.gap else "does not run"
+                gold.detail = f"the gold {why}: {expected.gap or expected.fault}"
                 return gold
         if not analysis.volatile:
             self._direct(database, analysis, parsed, ordered, gold)
@@ -166,7 +164,7 @@ class Judge:
     def _drop_unstable(
         self, database: str, analysis: Analysis, parsed: Any, ordered: Any, gold: Gold, original: str
     ) -> None:
-        """A gold whose result hangs on the physical order of rows (an inner LIMIT with ties) is compared on the original alone."""
+        """A gold whose result hangs on the physical order of rows is compared on the original alone."""
         variant = self.engine.shuffled(database)
         if variant is None:
             return
@@ -177,7 +175,7 @@ class Judge:
 
 
 def static_outcome(job: QueryJob, analysis: Analysis) -> QueryOutcome:
-    """What the analysis alone decides: all checks of a query that does not parse, and the faults that Postgres refuses."""
+    """What the analysis alone decides: every check of a query that does not parse, and what Postgres refuses."""
     compares = job.database is not None and job.gold is not None
     if not analysis.parses:
         return QueryOutcome(

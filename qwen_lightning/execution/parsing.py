@@ -1,8 +1,8 @@
 """Parse Postgres so that nothing of what was written is lost.
 
-sqlglot turns known functions into nodes of its own that no longer say what they were called (`IFNULL` becomes COALESCE).
-To judge a query as Postgres would, the tokens of function names are marked before parsing; every call then stays a plain
-call with its name and its arguments in order.
+sqlglot turns known functions into nodes of its own that no longer say what they were called (`IFNULL` becomes
+COALESCE). To judge a query as Postgres would, the tokens of function names are marked before parsing; every call then
+stays a plain call with its name and its arguments in order.
 """
 
 from __future__ import annotations
@@ -18,24 +18,10 @@ from sqlglot.tokens import Token, TokenType
 
 # Type names that sqlglot maps to Postgres's without a trace.
 _ALIEN_TYPES = frozenset(
-    [
-        "string",
-        "datetime",
-        "tinyint",
-        "mediumint",
-        "unsigned",
-        "nvarchar",
-        "nchar",
-        "long",
-        "double",
-        "clob",
-        "blob",
-        "number",
-        "int64",
-        "float64",
-        "signed",
-        "byteint",
-    ]
+    """
+    string datetime tinyint mediumint unsigned nvarchar nchar long double clob blob number int64 float64 signed
+    byteint
+    """.split()  # noqa: SIM905
 )
 MARK = "fn$"
 MAX_CHARACTERS = 20_000
@@ -48,91 +34,14 @@ MAX_PREFIXES = 60
 _DIALECT = Postgres()
 # Words before "(" that are syntax, or have a syntax of their own which the parser must see.
 _SYNTAX = frozenset(
-    [
-        "all",
-        "and",
-        "any",
-        "array",
-        "as",
-        "between",
-        "by",
-        "case",
-        "cast",
-        "cube",
-        "except",
-        "exists",
-        "extract",
-        "filter",
-        "from",
-        "group",
-        "grouping",
-        "having",
-        "if",
-        "in",
-        "intersect",
-        "is",
-        "join",
-        "lateral",
-        "like",
-        "ilike",
-        "limit",
-        "materialized",
-        "not",
-        "offset",
-        "on",
-        "or",
-        "order",
-        "over",
-        "overlay",
-        "partition",
-        "position",
-        "recursive",
-        "rollup",
-        "row",
-        "rows",
-        "select",
-        "set",
-        "sets",
-        "similar",
-        "some",
-        "substring",
-        "then",
-        "to",
-        "trim",
-        "union",
-        "using",
-        "values",
-        "when",
-        "where",
-        "window",
-        "with",
-        "within",
-        "else",
-        "end",
-        "distinct",
-        "overlaps",
-        "escape",
-        "fetch",
-        "only",
-        "tablesample",
-        "unnest",
-        "interval",
-        "current_timestamp",
-        "current_time",
-        "localtime",
-        "localtimestamp",
-        "ordinality",
-        "xmltable",
-        "json_table",
-        "returning",
-        "isnull",
-        "notnull",
-        "variadic",
-        "precision",
-        "zone",
-        "varying",
-        "collate",
-    ]
+    """
+    all and any array as between by case cast cube except exists extract filter from group grouping having if in
+    intersect is join lateral like ilike limit materialized not offset on or order over overlay partition position
+    recursive rollup row rows select set sets similar some substring then to trim union using values when where
+    window with within else end distinct overlaps escape fetch only tablesample unnest interval current_timestamp
+    current_time localtime localtimestamp ordinality xmltable json_table returning isnull notnull variadic precision
+    zone varying collate
+    """.split()  # noqa: SIM905
 )
 _FIRST_TOKENS = frozenset({TokenType.SELECT, TokenType.WITH, TokenType.VALUES, TokenType.TABLE, TokenType.L_PAREN})
 _QUERIES = (exp.Select, exp.SetOperation, exp.Subquery, exp.Values)
@@ -212,13 +121,10 @@ def _alien_syntax(tokens: list[Token], text: str) -> Iterator[str]:
             yield "== is no operator"
         if before.token_type == TokenType.LIMIT and token.token_type == TokenType.PERCENT:
             yield "LIMIT PERCENT is not Postgres's"
-        if (
-            kind in _TYPE_TOKENS
-            and token.text.lower() in _ALIEN_TYPES
-            and before.token_type in (TokenType.DCOLON, TokenType.ALIAS)
-        ):
-            if before.token_type == TokenType.DCOLON or _in_cast(tokens, tokens.index(token)):
-                yield f'type "{token.text.lower()}" does not exist'
+        alien = kind in _TYPE_TOKENS and token.text.lower() in _ALIEN_TYPES
+        cast = before.token_type == TokenType.DCOLON
+        if alien and (cast or (before.token_type == TokenType.ALIAS and _in_cast(tokens, tokens.index(token)))):
+            yield f'type "{token.text.lower()}" does not exist'
         if before.token_type == TokenType.INTERVAL and kind == TokenType.NUMBER:
             yield "INTERVAL takes a quoted string"
         if before.token_type == TokenType.COMMA and kind in (
@@ -266,6 +172,9 @@ def _check_shape(tree: exp.Expr, tokens: list[Token]) -> None:
             raise NotParsed("SELECT DISTINCT names nothing")
 
 
+_PREFIXES = frozenset({TokenType.NOT, TokenType.DASH, TokenType.PLUS, TokenType.TILDE, TokenType.DCOLON})
+
+
 def _guard(tokens: list[Token]) -> None:
     if len(tokens) > MAX_TOKENS:
         raise NotParsed(f"more than {MAX_TOKENS} tokens")
@@ -283,9 +192,10 @@ def _guard(tokens: list[Token]) -> None:
             depth += 1
         elif kind == TokenType.END:
             depth -= 1
-        prefixes = prefixes + 1 if kind in (TokenType.NOT, TokenType.DASH, TokenType.PLUS, TokenType.TILDE, TokenType.DCOLON) else (
-            prefixes if kind in _TYPE_TOKENS else 0
-        )  # fmt: skip
+        if kind in _PREFIXES:
+            prefixes += 1
+        elif kind not in _TYPE_TOKENS:
+            prefixes = 0
         if depth > MAX_DEPTH or heavy > MAX_BRACKETS or prefixes > MAX_PREFIXES:
             raise NotParsed("nested too deeply")
 
@@ -316,7 +226,7 @@ def _marked(tokens: list[Token]) -> list[Token]:
 
 
 def _without_lambdas(tokens: list[Token]) -> list[Token]:
-    """`f(a -> 'b')` is JSON in Postgres; the parser takes it for a lambda unless the name stands in two pairs of parentheses."""
+    """`f(a -> 'b')` is JSON in Postgres, a lambda to the parser unless the name stands in two pairs of parentheses."""
     kept: list[Token] = []
     for index, token in enumerate(tokens):
         arrow = index + 1 < len(tokens) and tokens[index + 1].token_type == TokenType.ARROW

@@ -78,7 +78,8 @@ class _Worker:
                     return overrun(job, static, self.spec.timeout_s)
                 kind, *rest = self.connection.recv()
                 if kind == "done":
-                    return rest[0]  # type: ignore[no-any-return]
+                    outcome: QueryOutcome = rest[0]
+                    return outcome
                 if kind == "error":
                     raise rest[0](rest[1])
                 if kind == "static":

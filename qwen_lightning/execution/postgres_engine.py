@@ -16,6 +16,7 @@ from qwen_lightning.execution.catalog import ANY_TYPE
 from qwen_lightning.execution.dataset import Dataset, Row, load_dataset
 from qwen_lightning.execution.duckdb_engine import database_file
 from qwen_lightning.execution.engine import MAX_ROWS, Engine, Result, Runnable, cap
+from qwen_lightning.execution.translation import freeze_clock
 from qwen_lightning.execution.variants import perturbed, shuffled
 from qwen_lightning.execution.wanted import Wanted
 
@@ -30,10 +31,9 @@ def connect(url: str, database: str | None = None) -> psycopg.Connection[Any]:
     Raises:
         ExecutionError: No connection, or the role is a superuser or may reach the server's files or programs.
     """
+    named: dict[str, Any] = {"dbname": database} if database else {}
     try:
-        connection = psycopg.connect(
-            url, autocommit=True, connect_timeout=10, **({"dbname": database} if database else {})
-        )
+        connection = psycopg.connect(url, autocommit=True, connect_timeout=10, **named)
     except psycopg.Error as error:
         reason = str(error).splitlines()[0]
         raise ExecutionError(f"Postgres cannot be reached ({reason}); start the server, or mend the address") from None
@@ -46,7 +46,7 @@ def connect(url: str, database: str | None = None) -> psycopg.Connection[Any]:
         connection.close()
         what = "a superuser" if superuser else f"a member of {granted[0][0]}"
         raise ExecutionError(
-            f"Postgres role {name!r} is {what}; queries of a model run under a plain role (CREATE ROLE ... LOGIN; GRANT SELECT ...)"
+            f"Postgres role {name!r} is {what}; queries of a model run under a plain role (CREATE ROLE ... LOGIN)"
         )
     return connection
 
@@ -62,7 +62,8 @@ def databases_on(url: str) -> tuple[set[str], set[str]]:
             "SELECT datname FROM pg_database WHERE datallowconn AND NOT datistemplate"
         ).fetchall()
         schemas = connection.execute(
-            "SELECT nspname FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname NOT IN ('information_schema', 'public')"
+            "SELECT nspname FROM pg_namespace "
+            "WHERE nspname !~ '^pg_' AND nspname NOT IN ('information_schema', 'public')"
         ).fetchall()
     return {name for (name,) in bases}, {name for (name,) in schemas}
 
@@ -123,13 +124,10 @@ class PostgresEngine(Engine):
             else:
                 raise DataError(f"Postgres has neither a database nor a schema named {database!r}")
             names = [original]
-            for number in range(1, self.count):
-                names.append(
-                    self._store(
-                        self._dataset(database),
-                        perturbed(self._dataset(database), f"{database}/{number}", duplicates=number > 1),
-                    )
-                )
+            if self.count > 1:
+                dataset = self._dataset(database)
+                rows = [perturbed(dataset, f"{database}/{n}", duplicates=n > 1) for n in range(1, self.count)]
+                names += [self._store(dataset, each) for each in rows]
             self.loaded[database] = names
         return self.loaded[database]
 
@@ -226,7 +224,7 @@ class PostgresEngine(Engine):
                         for row in rows[table.name]:
                             copy.write_row(row)
                 for view, text in dataset.schema.views.items():
-                    connection.execute(sql.SQL("CREATE VIEW {} AS ").format(sql.Identifier(view)) + sql.SQL(text))  # type: ignore[arg-type]
+                    connection.execute(sql.SQL("CREATE VIEW {} AS ").format(sql.Identifier(view)) + sql.SQL(text))
         except psycopg.errors.InsufficientPrivilege as error:
             raise ExecutionError(
                 f"the scratch database takes no schemas: {_first_line(error)}; GRANT CREATE ON DATABASE"
@@ -238,20 +236,15 @@ class PostgresEngine(Engine):
 
 
 def _text(query: Runnable, unqualified: bool) -> str:
-    """The query as it stands, or as rewritten; in a variant, names go without the schema that they were qualified with."""
+    """The query as it stands, or as rewritten: clocks frozen, and in a variant names without their schema."""
     parsed = query.parsed
-    qualified = (
-        [table for table in parsed.native.find_all(exp.Table) if table.args.get("db") is not None]
-        if unqualified
-        else []
-    )
-    if not qualified:
-        return parsed.native.sql("postgres") if parsed.rewritten else parsed.text
-    tree = parsed.native.copy()
-    for node in tree.find_all(exp.Table, exp.Column):
-        node.set("db", None)
-        node.set("catalog", None)
-    return tree.sql("postgres")
+    native = freeze_clock(parsed.native)
+    if unqualified and any(table.args.get("db") is not None for table in native.find_all(exp.Table)):
+        native = native.copy()
+        for node in native.find_all(exp.Table, exp.Column):
+            node.set("db", None)
+            node.set("catalog", None)
+    return parsed.text if native is parsed.native and not parsed.rewritten else native.sql("postgres")
 
 
 def _declared(kind: str) -> str:

@@ -1,8 +1,8 @@
 """When two query results are the same.
 
-Bags of rows under one consistent permutation of columns, names ignored. Row order counts only where the gold's outermost
-query orders, and rows that tie there may stand in any order. Numbers agree within 1e-6 relative or 1e-9 absolute, NULL
-equals NULL, a boolean is no number, and a date equals its midnight.
+Bags of rows under one consistent permutation of columns, names ignored. Row order counts only where the gold's
+outermost query orders, and rows that tie there may stand in any order. Numbers agree within 1e-6 relative or 1e-9
+absolute, NULL equals NULL, a boolean is no number, and a date equals its midnight.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
-from itertools import permutations
+from itertools import islice, permutations
 from typing import Any
 
 RELATIVE, ABSOLUTE = 1e-6, 1e-9
@@ -48,10 +48,10 @@ def same_result(
         return False
     left = [tuple(normal(value) for value in row) for row in gold]
     right = [tuple(normal(value) for value in row) for row in other]
-    groups = [(0, len(left), left)] if ties is None else [
-        (start, end, [tuple(map(normal, row)) for row in spare[ties[start]]] if spare and ties[start] in spare else left[start:end])
-        for start, end in _runs(ties)
-    ]  # fmt: skip
+    groups: list[tuple[int, int, Sequence[Row]]] = [(0, len(left), left)]
+    if ties is not None:
+        stand_in = {tie: [tuple(map(normal, row)) for row in rows] for tie, rows in (spare or {}).items()}
+        groups = [(start, end, stand_in.get(ties[start], left[start:end])) for start, end in _runs(ties)]
     pairings = permutations(range(width)) if spare and width <= 7 else _pairings(left, right)
     return any(_equal_under(right, order, groups) for order in pairings)
 
@@ -145,13 +145,7 @@ def _pairings(left: Sequence[Row], right: Sequence[Row]) -> Iterable[tuple[int, 
     exact = [_column_profile(left, column) for column in range(width)]
     other = [_column_profile(right, column) for column in range(width)]
     choices = [[j for j in range(width) if _alike(exact[i], other[j])] for i in range(width)]
-    tried = 0
-    for order in _assignments(choices):
-        if order != identity:
-            yield order
-        tried += 1
-        if tried >= _MAX_PAIRINGS:
-            return
+    yield from (order for order in islice(_assignments(choices), _MAX_PAIRINGS) if order != identity)
 
 
 def _alike(left: Counter[Any], right: Counter[Any]) -> bool:

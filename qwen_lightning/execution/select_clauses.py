@@ -22,7 +22,8 @@ class SelectClauses(FromClause):
         for item in node.expressions:
             plain = item.this if isinstance(item, exp.Alias) else item
             if isinstance(plain, exp.Star) or (isinstance(plain, exp.Column) and isinstance(plain.this, exp.Star)):
-                if any(plain.find(exp.Star).args.get(name) for name in ("except_", "replace", "rename", "except")):
+                star = plain.find(exp.Star) or plain
+                if any(star.args.get(name) for name in ("except_", "replace", "rename", "except")):
                     self.findings.alien("SELECT * EXCEPT/REPLACE is not Postgres's")
                 if not scope.relations:
                     self.findings.fault("SELECT * with no tables specified is not valid")
@@ -111,7 +112,7 @@ class SelectClauses(FromClause):
         return keys, sets
 
     def _no_aggregate(self, key: exp.Expr) -> None:
-        if is_aggregated(key, self):
+        if is_aggregated(key):
             self.findings.fault("aggregate functions are not allowed in GROUP BY")
 
     def _order_keys(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import re
 from collections.abc import Mapping
+from typing import Any
 
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
@@ -18,22 +19,26 @@ from qwen_lightning.execution.parsing import call_name
 # Now is frozen for the life of a worker, so that gold and completion see the same clock.
 _NOW = datetime.datetime.now(datetime.UTC).replace(tzinfo=None, microsecond=0)
 _CLOCKS: dict[type[exp.Expr], tuple[str, str]] = {
-    exp.CurrentTimestamp: (f"{_NOW}+00", "TIMESTAMPTZ"), exp.Localtimestamp: (str(_NOW), "TIMESTAMP"), exp.CurrentDate: (str(_NOW.date()), "DATE"),
-    exp.CurrentTime: (f"{_NOW.time()}+00", "TIMETZ"), exp.Localtime: (str(_NOW.time()), "TIME"),
+    exp.CurrentTimestamp: (f"{_NOW}+00", "TIMESTAMPTZ"), exp.Localtimestamp: (str(_NOW), "TIMESTAMP"),
+    exp.CurrentDate: (str(_NOW.date()), "DATE"), exp.CurrentTime: (f"{_NOW.time()}+00", "TIMETZ"),
+    exp.Localtime: (str(_NOW.time()), "TIME"),
 }  # fmt: skip
-_CLOCK_CALLS = frozenset({"transaction_timestamp", "statement_timestamp", "clock_timestamp"})
+_CLOCK_CALLS = frozenset({"now", "transaction_timestamp", "statement_timestamp", "clock_timestamp"})
 # Functions that DuckDB has under the same name with another result, or that have no counterpart.
-_DIFFERENT = frozenset({
-    "format", "regexp_match", "regexp_matches", "regexp_split_to_table", "to_number", "justify_days", "justify_hours",
-    "justify_interval", "pg_typeof", "quote_literal", "quote_ident", "quote_nullable", "parse_ident", "normalize", "timeofday", "convert_to",
-    "convert_from", "encode", "decode", "make_interval", "array_dims", "array_fill", "num_nulls", "num_nonnulls", "regexp_instr", "regexp_substr",
-    "date_bin", "to_json", "row_to_json", "array_to_json", "jsonb_set", "jsonb_pretty", "version", "current_database", "current_schema", "mode",
-    "unistr", "set_bit", "get_bit", "ts_rank", "to_tsvector", "to_tsquery", "xmlagg", "scale", "trim_scale", "min_scale"
-})  # fmt: skip
+_DIFFERENT = frozenset(
+    """
+    format regexp_match regexp_matches regexp_split_to_table to_number justify_days justify_hours justify_interval
+    pg_typeof quote_literal quote_ident quote_nullable parse_ident normalize timeofday convert_to convert_from
+    encode decode make_interval array_dims array_fill num_nulls num_nonnulls regexp_instr regexp_substr date_bin
+    to_json row_to_json array_to_json jsonb_set jsonb_pretty version current_database current_schema mode unistr
+    set_bit get_bit ts_rank to_tsvector to_tsquery xmlagg scale trim_scale min_scale
+    """.split()  # noqa: SIM905
+)
 _RENAMED = {
-    "every": "bool_and", "json_agg": "json_group_array", "jsonb_agg": "json_group_array", "json_build_object": "json_object",
-    "jsonb_build_object": "json_object", "json_build_array": "json_array", "jsonb_build_array": "json_array",
-    "json_object_agg": "json_group_object", "jsonb_object_agg": "json_group_object", "char_length": "length", "character_length": "length",
+    "every": "bool_and", "json_agg": "json_group_array", "jsonb_agg": "json_group_array",
+    "json_build_object": "json_object", "jsonb_build_object": "json_object", "json_build_array": "json_array",
+    "jsonb_build_array": "json_array", "json_object_agg": "json_group_object",
+    "jsonb_object_agg": "json_group_object", "char_length": "length", "character_length": "length",
     "octet_length": "strlen", "jsonb_array_length": "json_array_length",
 }  # fmt: skip
 
@@ -67,7 +72,7 @@ def to_duckdb(query: Runnable, namespace: str) -> str:
     for call in parsed.tree.find_all(exp.Anonymous):
         if call_name(call) in _DIFFERENT:
             raise Untranslatable(f"DuckDB has no equal of {call_name(call)}()")
-    tree = parsed.native.copy()
+    tree = freeze_clock(parsed.native).copy()
     for table in list(tree.find_all(exp.Table)):
         if isinstance(table.this, exp.Identifier) and not is_cte_reference(table):
             table.set("db", exp.to_identifier(namespace, quoted=True))
@@ -88,17 +93,29 @@ def to_duckdb(query: Runnable, namespace: str) -> str:
         raise Untranslatable(f"no translation: {str(error).splitlines()[0][:120]}") from None
 
 
-def _put_right(node: exp.Expr, calls: Mapping[int, Call], formats: Mapping[int, exp.Anonymous]) -> None:
+def freeze_clock(native: exp.Expr) -> exp.Expr:
+    """The tree with a fixed moment in place of every clock; the tree itself where it asks none."""
+    if not any(_clock(node) for node in native.walk()):
+        return native
+    tree = native.copy()
+    for node in list(tree.walk()):
+        if (clock := _clock(node)) is not None:
+            node.replace(exp.cast(exp.Literal.string(clock[0]), clock[1]))
+    return tree
+
+
+def _clock(node: exp.Expr) -> tuple[str, str] | None:
+    if isinstance(node, exp.Anonymous) and str(node.this).lower() in _CLOCK_CALLS:
+        return _CLOCKS[exp.CurrentTimestamp]
+    return _CLOCKS.get(type(node))
+
+
+def _put_right(node: exp.Expr, calls: Mapping[int, Call], formats: Mapping[Any, exp.Anonymous]) -> None:
     start = node.meta.get("start") if isinstance(node, exp.Func) and node.meta else None
     call = calls.get(start) if start is not None else None
-    if type(node) in _CLOCKS:
-        text, kind = _CLOCKS[type(node)]
-        node.replace(exp.cast(exp.Literal.string(text), kind))
-    elif isinstance(node, exp.Anonymous):
+    if isinstance(node, exp.Anonymous):
         name = str(node.this).lower()
-        if name in _CLOCK_CALLS:
-            node.replace(exp.cast(exp.Literal.string(f"{_NOW}+00"), "TIMESTAMPTZ"))
-        elif name == "age":
+        if name == "age":
             moments = [part.copy() for part in node.expressions]
             if len(moments) == 1:
                 moments.insert(0, exp.cast(exp.Literal.string(str(_NOW.date())), "TIMESTAMP"))

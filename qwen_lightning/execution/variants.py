@@ -1,7 +1,7 @@
 """Variants of a database's rows on which a right query still matches its gold and a lucky one no longer does.
 
 A variant keeps what queries may rely on (keys stay unique, links between tables hold, values stay in their columns'
-domains) and changes what they may not: how many rows there are, which values stand together, extremes, sums, duplicates.
+domains) and changes what they may not: how many rows there are, which values stand together, extremes, duplicates.
 The idea is the test suites of Zhong et al. 2020 (Semantic Evaluation for Text-to-SQL with Distilled Test Suites).
 """
 
@@ -117,9 +117,15 @@ class _Maker:
         return [(self.rng.choice(rows), False) for _ in range(count)]
 
     def _clone(
-        self, table: Table, base: list[Any], twin: bool, columns: list[str], free: list[int], parents: dict[int, list[Any]],
+        self,
+        table: Table,
+        base: list[Any],
+        twin: bool,
+        columns: list[str],
+        free: list[int],
+        parents: dict[int, list[Any]],
         values: list[_Column],
-    ) -> list[Any]:  # fmt: skip
+    ) -> list[Any]:
         clone = list(base)
         for index in free:
             wanted = self.literals.get((table.name, columns[index]))
@@ -158,9 +164,14 @@ class _Maker:
         return _jitter(value, column, self.rng, extreme=roll > 0.75)
 
     def _settle_keys(
-        self, clone: list[Any], keys: list[tuple[str, ...]], taken: list[set[tuple[Any, ...]]], positions: dict[str, int],
-        parents: dict[int, list[Any]], values: list[_Column],
-    ) -> bool:  # fmt: skip
+        self,
+        clone: list[Any],
+        keys: list[tuple[str, ...]],
+        taken: list[set[tuple[Any, ...]]],
+        positions: dict[str, int],
+        parents: dict[int, list[Any]],
+        values: list[_Column],
+    ) -> bool:
         """Give the clone keys that no other row has; False where none is to be had."""
         for key, seen in zip(keys, taken, strict=True):
             indices = [positions[column] for column in key]
@@ -195,13 +206,17 @@ class _Column:
     """A column's values in the original, and what is asked of them often."""
 
     def __init__(self, values: list[Any]) -> None:
-        self.values, self.top = values, None
+        self.values = values
+        self.top: Any = None
+        self.low: Any = None
+        self.high: Any = None
         known = [value for value in values if value is not None]
         first = known[0] if known else None
         ordered = isinstance(first, (int, float, Decimal, datetime.date, datetime.timedelta)) and not isinstance(
             first, bool
         )
-        self.low, self.high = (min(known), max(known)) if ordered else (None, None)
+        if ordered:
+            self.low, self.high = min(known), max(known)
         texts = [value for value in known if isinstance(value, str)]
         self.unique = len(texts) == len(values) > 1 and len(set(texts)) == len(texts)
         # Text that is a name, not a number, date, code or address in disguise: a suffix leaves it what it is.
@@ -239,7 +254,7 @@ def _jitter(value: Any, column: _Column, rng: random.Random, extreme: bool) -> A
         return value + datetime.timedelta(minutes=rng.randint(1, 90))
     if not isinstance(value, (int, float, Decimal)) or value != value or low is None:
         return rng.choice(column.values)
-    kind = type(value)
+    kind: Any = type(value)
     spread = max((high - low) / 8, 1)
     if extreme:
         moved = high + kind(spread) if rng.random() < 0.6 or 0 <= low < spread else low - kind(spread)

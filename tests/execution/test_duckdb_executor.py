@@ -39,9 +39,10 @@ def test_good_queries_match_themselves(duckdb_executor: DuckDBExecutor) -> None:
     assert len(gaps) <= 0.12 * len(cases), gaps
     for case, outcome in zip(cases, outcomes, strict=True):
         assert outcome.executes is not False, (case.query, outcome)
-        if not outcome.gap:
+        if not outcome.gap and "empty on all" not in outcome.detail:
             assert outcome.match, (case.query, outcome)
             assert outcome.variants >= 1
+    assert sum("empty on all" in outcome.detail for outcome in outcomes) <= 2
 
 
 def test_rewrites_match(duckdb_executor: DuckDBExecutor) -> None:
@@ -157,7 +158,8 @@ def test_duckdb_file_is_a_database(tmp_path: Path) -> None:
             "CREATE TABLE pet (id INTEGER PRIMARY KEY, name VARCHAR, weight DECIMAL(6,2), born DATE, tags VARCHAR[])"
         )
         connection.execute(
-            "INSERT INTO pet VALUES (1, 'Rex', 12.5, '2020-01-02', ['a']), (2, 'Tom', 4.25, '2021-03-04', []), (3, 'Ida', 3, NULL, NULL)"
+            "INSERT INTO pet VALUES (1, 'Rex', 12.5, '2020-01-02', ['a']), (2, 'Tom', 4.25, '2021-03-04', []), "
+            "(3, 'Ida', 3, NULL, NULL)"
         )
     schema = "CREATE TABLE pet (id INTEGER PRIMARY KEY, name TEXT, weight NUMERIC(6,2), born DATE, tags TEXT[]);"
     executor = DuckDBExecutor(tmp_path, workers=1)
@@ -223,7 +225,8 @@ def test_settings_are_checked(tmp_path: Path) -> None:
 
 def test_mixed_case_names_and_views(duckdb_executor: DuckDBExecutor) -> None:
     gold = 'SELECT p."fullName", count(*) FROM "Patient" p JOIN visit v USING ("patientId") GROUP BY p."patientId"'
-    other = 'SELECT "fullName", (SELECT count(*) FROM visit v WHERE v."patientId" = p."patientId") AS n FROM "Patient" p WHERE EXISTS (SELECT 1 FROM visit w WHERE w."patientId" = p."patientId")'
+    count = '(SELECT count(*) FROM visit v WHERE v."patientId" = p."patientId")'
+    other = f'SELECT "fullName", {count} AS n FROM "Patient" p WHERE {count} > 0'
     assert duckdb_executor.judge(job(other, gold, "clinic")).match
     assert (
         duckdb_executor.judge(

@@ -14,7 +14,15 @@ from qwen_lightning.execution.same_result import same_result
 from tests.execution.sql_cases import DATABASES, ddl, read_cases
 
 # Equal on either engine, but shown differently: clocks, money, whole rows, and intervals, whose months become days.
-SHOWN_DIFFERENTLY = ("random()", "now()", "sum(fee)", "SELECT c FROM", "age(", "interval '1 year 2 months'", "SELECT c.*")
+SHOWN_DIFFERENTLY = (
+    "random()",
+    "now()",
+    "sum(fee)",
+    "SELECT c FROM",
+    "age(",
+    "interval '1 year 2 months'",
+    "SELECT c.*",
+)
 
 
 @pytest.fixture(scope="module")
@@ -51,15 +59,23 @@ def test_rows_equal_postgres(postgres: Any, engine: DuckDBEngine) -> None:
 @pytest.mark.parametrize(
     ("query", "expected"),
     [
-        ("SELECT 7 / 2, 7 / 2.0, sum(customer_id::bigint) / 2, extract(month FROM max(ordered_at)) / 8 FROM orders", (3, 3.5, 8.5, 0.5)),
+        ("SELECT 7 / 2, 7 / 2.0, sum(customer_id::bigint) / 2 FROM orders", (3, 3.5, 8.5)),
+        ("SELECT extract(month FROM max(ordered_at)) / 8 FROM orders", (0.5,)),
         ("SELECT to_char(date '2023-05-09', 'Month|MON|FMDD|Q|IW')", ("May      |MAY|9|2|19",)),
         ("SELECT round(2.5::float), round(2.5), round(-3.5::float)", (2.0, 3, -4.0)),
         ("SELECT 'abc' SIMILAR TO '(a|b)%', 'a.c' SIMILAR TO 'a.c', 'abc' SIMILAR TO 'a.c'", (True, True, False)),
-        ("SELECT extract(year FROM age(date '2020-02-29', date '2000-03-01')), age(timestamp '2023-03-01', timestamp '2023-02-01') = interval '1 month'", (19, True)),
-        ("SELECT date_trunc('month', date '2023-05-09') - date_trunc('month', date '2023-04-09')", (datetime.timedelta(days=30),)),
-        ("SELECT (SELECT string_agg(coalesce(discount::text, '-'), ',' ORDER BY discount DESC) FROM orders WHERE id < 102)", ("-,0.10",)),
+        ("SELECT extract(year FROM age(date '2020-02-29', date '2000-03-01'))", (19,)),
+        ("SELECT age(timestamp '2023-03-01', timestamp '2023-02-01') = interval '1 month'", (True,)),
+        (
+            "SELECT date_trunc('month', date '2023-05-09') - date_trunc('month', date '2023-04-09')",
+            (datetime.timedelta(days=30),),
+        ),
+        (
+            "SELECT string_agg(coalesce(discount::text, '-'), ',' ORDER BY discount DESC) FROM orders WHERE id < 102",
+            ("-,0.10",),
+        ),
     ],
-)  # fmt: skip
+)
 def test_semantics(engine: DuckDBEngine, query: str, expected: tuple[Any, ...]) -> None:
     found = engine.run(engine.variants("shop")[0], runnable(query, "shop"))
     assert not found.gap
@@ -70,9 +86,16 @@ def test_semantics(engine: DuckDBEngine, query: str, expected: tuple[Any, ...]) 
 def test_explicit_null_order_is_kept(engine: DuckDBEngine) -> None:
     original = engine.variants("shop")[0]
     for order, first in (("DESC", None), ("DESC NULLS LAST", "0.20"), ("ASC", "0.05"), ("ASC NULLS FIRST", None)):
-        found = engine.run(original, runnable(f"SELECT discount::text FROM orders ORDER BY discount {order} LIMIT 1", "shop"))
+        found = engine.run(
+            original, runnable(f"SELECT discount::text FROM orders ORDER BY discount {order} LIMIT 1", "shop")
+        )
         assert found.rows == [(first,)], order
         ranked = engine.run(
-            original, runnable(f"SELECT discount::text FROM (SELECT discount, rank() OVER (ORDER BY discount {order}) r FROM orders) x WHERE r = 1", "shop")
+            original,
+            runnable(
+                "SELECT discount::text FROM "
+                f"(SELECT discount, rank() OVER (ORDER BY discount {order}) r FROM orders) x WHERE r = 1",
+                "shop",
+            ),
         )
         assert ranked.rows[0] == (first,), order

@@ -23,7 +23,14 @@ GOLD = "SELECT major, count(*) FROM student GROUP BY major"
 
 
 def record(**fields: Any) -> SQLRecord:
-    values = {"id": "r", "task": "text2sql", "input": "How many students in each major?", "schema": SCHEMA, "dialect": "postgres", **fields}
+    values = {
+        "id": "r",
+        "task": "text2sql",
+        "input": "How many students in each major?",
+        "schema": SCHEMA,
+        "dialect": "postgres",
+        **fields,
+    }
     parsed = RecordReader().parse(values)
     assert isinstance(parsed, SQLRecord)
     return parsed
@@ -60,12 +67,27 @@ def test_gold_scores_full_marks(task: Text2SQL) -> None:
 @pytest.mark.parametrize(
     ("completion", "checks"),
     [
-        ("SELECT major, max(age) FROM student GROUP BY major", {"parses": 1, "executes": 1, "references": 1, "dialect": 1, "match": 0}),
-        ("SELECT faculty, count(*) FROM student GROUP BY faculty", {"parses": 1, "executes": 0, "references": 0, "dialect": 1, "match": 0}),
-        ("SELECT major, name FROM student GROUP BY major", {"parses": 1, "executes": 0, "references": 1, "dialect": 1, "match": 0}),
-        ("SELECT ifnull(major, ''), count(*) FROM student GROUP BY 1", {"parses": 1, "executes": 0, "references": 1, "dialect": 0, "match": 0}),
+        (
+            "SELECT major, max(age) FROM student GROUP BY major",
+            {"parses": 1, "executes": 1, "references": 1, "dialect": 1, "match": 0},
+        ),
+        (
+            "SELECT faculty, count(*) FROM student GROUP BY faculty",
+            {"parses": 1, "executes": 0, "references": 0, "dialect": 1, "match": 0},
+        ),
+        (
+            "SELECT major, name FROM student GROUP BY major",
+            {"parses": 1, "executes": 0, "references": 1, "dialect": 1, "match": 0},
+        ),
+        (
+            "SELECT ifnull(major, ''), count(*) FROM student GROUP BY 1",
+            {"parses": 1, "executes": 0, "references": 1, "dialect": 0, "match": 0},
+        ),
         (f"```sql\n{GOLD}\n```", {"parses": 0, "executes": 0, "references": 0, "dialect": 0, "match": 0}),
-        ("SELECT CAST(name AS int), 1 FROM student", {"parses": 1, "executes": 0, "references": 1, "dialect": 1, "match": 0}),
+        (
+            "SELECT CAST(name AS int), 1 FROM student",
+            {"parses": 1, "executes": 0, "references": 1, "dialect": 1, "match": 0},
+        ),
     ],
 )
 def test_checks(task: Text2SQL, completion: str, checks: dict[str, int]) -> None:
@@ -78,7 +100,13 @@ def test_no_wrong_answer_scores_above_a_right_one(task: Text2SQL) -> None:
     table = RewardTable()
     right = table.reward(STRONG, task.verify(STRONG, GOLD))
     assert right is not None
-    for completion in ("SELECT 1", "SELECT name FROM student", "SELECT x FROM y", "", "SELECT 3, 'physics' FROM student LIMIT 1"):
+    for completion in (
+        "SELECT 1",
+        "SELECT name FROM student",
+        "SELECT x FROM y",
+        "",
+        "SELECT 3, 'physics' FROM student LIMIT 1",
+    ):
         wrong = table.reward(STRONG, task.verify(STRONG, completion))
         assert wrong is not None
         assert wrong < right
@@ -147,5 +175,11 @@ def test_closing_closes_the_executor() -> None:
 
 
 def test_task_needs_no_driver_and_no_torch() -> None:
-    program = "import sys, qwen_lightning.tasks.text2sql; print([m for m in ('duckdb', 'psycopg', 'torch', 'lightning') if m in sys.modules])"
-    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    program = (
+        "import sys, qwen_lightning.tasks.text2sql\n"
+        "print([m for m in ('duckdb', 'psycopg', 'torch', 'lightning') if m in sys.modules])"
+    )
+    assert (
+        subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.strip()
+        == "[]"
+    )

@@ -26,16 +26,23 @@ INSERT INTO "boat" ("boat_id", "name", "user", "length") VALUES
 (1, 'Anna; the first', 'kim', 7.5), (2, 'Bris', 'lou', 11.0), (3, 'Ceto', 'kim', 9.2);
 INSERT INTO "trip" VALUES (1, 1, '2023-06-01'), (2, 1, '2023-06-03'), (3, 3, '2023-07-09');
 """
+GROUPED = "SELECT b.name, count(*) FROM boat b JOIN trip t ON t.boat_id = b.boat_id GROUP BY b.boat_id"
 
 
 def write(folder: Path, name: str, rows: list[dict[str, Any]]) -> None:
     (folder / "databases").mkdir(parents=True, exist_ok=True)
     (folder / "databases" / "harbour.sql").write_text(DATABASE, encoding="utf-8")
-    (folder / name).write_text("".join(json.dumps({"db_id": "harbour", **row}) + "\n" for row in rows), encoding="utf-8")
+    (folder / name).write_text(
+        "".join(json.dumps({"db_id": "harbour", **row}) + "\n" for row in rows), encoding="utf-8"
+    )
 
 
 def convert(tool: str, source: Path, output: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, str(TOOLS / tool), "--input", str(source), "--output", str(output)], capture_output=True, text=True)
+    return subprocess.run(
+        [sys.executable, str(TOOLS / tool), "--input", str(source), "--output", str(output)],
+        capture_output=True,
+        text=True,
+    )
 
 
 def records(output: Path) -> list[SQLRecord]:
@@ -47,7 +54,7 @@ def test_spider(tmp_path: Path) -> None:
     write(tmp_path / "in", "questions.jsonl", [
         {"question": "How many boats?", "gold_postgres": "SELECT count(*) FROM boat;", "pg_runs": True},
         {"question": "How many boats?", "gold_postgres": "SELECT count(*) FROM boat;", "pg_runs": True},
-        {"question": "Trips of each boat?", "gold_postgres": "SELECT b.name, count(*) FROM boat b JOIN trip t ON t.boat_id = b.boat_id GROUP BY b.boat_id"},
+        {"question": "Trips of each boat?", "gold_postgres": GROUPED},
         {"question": "Broken?", "gold_postgres": "SELECT nothing", "pg_runs": False},
     ])  # fmt: skip
     done = convert("prepare_spider.py", tmp_path / "in", tmp_path / "out")
@@ -86,7 +93,12 @@ def test_defog(tmp_path: Path) -> None:
     (made,) = records(tmp_path / "out")
     assert made.gold == "SELECT name, boat_id FROM boat GROUP BY name, boat_id ORDER BY name"
     assert made.input == "Which boats?\nSort by name."
-    assert made.meta == {"source": "defog-ai/sql-eval", "licence": "Apache-2.0", "set": "questions_gen", "category": "order_by"}
+    assert made.meta == {
+        "source": "defog-ai/sql-eval",
+        "licence": "Apache-2.0",
+        "set": "questions_gen",
+        "category": "order_by",
+    }
 
 
 @pytest.mark.parametrize("tool", ["prepare_spider.py", "prepare_defog.py"])

@@ -3,41 +3,26 @@
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlglot import exp
 
-from qwen_lightning.execution.binding import Call, Findings, Output, Relation, Resolved, Scope
-from qwen_lightning.execution.catalog import (
-    ANY_TYPE,
-    FOREIGN_TYPES,
-    UNKNOWN,
-    Signature,
-    catalog,
-    category,
-    common_type,
-    explicit,
-    resolve,
-    type_name,
-)
-from qwen_lightning.execution.ddl import fold
+from qwen_lightning.execution.binding import Output, Scope
+from qwen_lightning.execution.catalog import ANY_TYPE, UNKNOWN
 from qwen_lightning.execution.expressions.calls import Calls
 from qwen_lightning.execution.expressions.names import Names
 from qwen_lightning.execution.expressions.operators import OPERATORS, Operators
 from qwen_lightning.execution.expressions.outputs import Outputs
 from qwen_lightning.execution.expressions.values import Values
-from qwen_lightning.execution.parsing import call_name
-from qwen_lightning.execution.wanted import note_wanted
 
 _FIXED: dict[type[exp.Expr], str] = {
-    exp.Boolean: "bool", exp.Null: UNKNOWN, exp.CurrentDate: "date", exp.CurrentTimestamp: "timestamptz", exp.CurrentTime: "timetz",
-    exp.Localtime: "time", exp.Localtimestamp: "timestamp", exp.Interval: "interval", exp.CurrentUser: "name", exp.SessionUser: "name",
-    exp.CurrentRole: "name", exp.CurrentCatalog: "name", exp.CurrentSchema: "name", exp.BitString: "bit", exp.HexString: "bit",
-    exp.RawString: UNKNOWN, exp.UnicodeString: UNKNOWN, exp.ByteString: UNKNOWN, exp.National: "bpchar", exp.Star: ANY_TYPE,
+    exp.Boolean: "bool", exp.Null: UNKNOWN, exp.CurrentDate: "date", exp.CurrentTimestamp: "timestamptz",
+    exp.CurrentTime: "timetz", exp.Localtime: "time", exp.Localtimestamp: "timestamp", exp.Interval: "interval",
+    exp.CurrentUser: "name", exp.SessionUser: "name", exp.CurrentRole: "name", exp.CurrentCatalog: "name",
+    exp.CurrentSchema: "name", exp.BitString: "bit", exp.HexString: "bit", exp.RawString: UNKNOWN,
+    exp.UnicodeString: UNKNOWN, exp.ByteString: UNKNOWN, exp.National: "bpchar", exp.Star: ANY_TYPE,
 }  # fmt: skip
-_CLOCKS = (exp.CurrentTimestamp, exp.CurrentTime, exp.Localtime, exp.Localtimestamp, exp.CurrentDate)
 
 
 class Expressions(Names, Operators, Values, Calls, Outputs):
@@ -58,7 +43,6 @@ class Expressions(Names, Operators, Values, Calls, Outputs):
             return ANY_TYPE
         fixed = _FIXED.get(type(node))
         if fixed is not None:
-            self.findings.clock = self.findings.clock or type(node) in _CLOCKS
             return fixed
         if type(node) in OPERATORS:
             return self._operator(node, scope, clause)
@@ -82,14 +66,17 @@ class Expressions(Names, Operators, Values, Calls, Outputs):
 
 _Method = Callable[[Expressions, Any, Scope, str], str]
 _METHODS: dict[type[exp.Expr], _Method] = {
-    exp.Column: Expressions._column, exp.Literal: Expressions._literal, exp.Paren: Expressions._wrapped, exp.Alias: Expressions._alias,
-    exp.And: Expressions._logical, exp.Or: Expressions._logical, exp.Not: Expressions._logical, exp.Is: Expressions._is,
-    exp.Between: Expressions._between, exp.In: Expressions._in, exp.Exists: Expressions._exists, exp.Neg: Expressions._negative,
-    exp.Cast: Expressions._cast, exp.TryCast: Expressions._alien, exp.Case: Expressions._case, exp.If: Expressions._alien,
-    exp.Array: Expressions._array, exp.Bracket: Expressions._bracket, exp.AtTimeZone: Expressions._zone, exp.Tuple: Expressions._tuple,
-    exp.Extract: Expressions._keyword_call, exp.Trim: Expressions._keyword_call, exp.Substring: Expressions._keyword_call,
-    exp.StrPosition: Expressions._keyword_call, exp.Overlay: Expressions._keyword_call, exp.Anonymous: Expressions._call,
-    exp.Window: Expressions._window, exp.Filter: Expressions._filter, exp.WithinGroup: Expressions._wrapped, exp.Escape: Expressions._wrapped,
-    exp.Variadic: Expressions._wrapped, exp.Collate: Expressions._wrapped, exp.Lambda: Expressions._alien, exp.IntDiv: Expressions._alien,
+    exp.Column: Expressions._column, exp.Literal: Expressions._literal, exp.Paren: Expressions._wrapped,
+    exp.Alias: Expressions._alias, exp.And: Expressions._logical, exp.Or: Expressions._logical,
+    exp.Not: Expressions._logical, exp.Is: Expressions._is, exp.Between: Expressions._between,
+    exp.In: Expressions._in, exp.Exists: Expressions._exists, exp.Neg: Expressions._negative,
+    exp.Cast: Expressions._cast, exp.TryCast: Expressions._alien, exp.Case: Expressions._case,
+    exp.If: Expressions._alien, exp.Array: Expressions._array, exp.Bracket: Expressions._bracket,
+    exp.AtTimeZone: Expressions._zone, exp.Tuple: Expressions._tuple, exp.Extract: Expressions._keyword_call,
+    exp.Trim: Expressions._keyword_call, exp.Substring: Expressions._keyword_call,
+    exp.StrPosition: Expressions._keyword_call, exp.Overlay: Expressions._keyword_call,
+    exp.Anonymous: Expressions._call, exp.Window: Expressions._window, exp.Filter: Expressions._filter,
+    exp.WithinGroup: Expressions._wrapped, exp.Escape: Expressions._wrapped, exp.Variadic: Expressions._wrapped,
+    exp.Collate: Expressions._wrapped, exp.Lambda: Expressions._alien, exp.IntDiv: Expressions._alien,
     exp.Glob: Expressions._alien, exp.XOR if hasattr(exp, "XOR") else exp.Xor: Expressions._alien,
 }  # fmt: skip

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlglot import exp
 
 from qwen_lightning.execution.binding import Call, Scope
@@ -19,7 +21,6 @@ from qwen_lightning.execution.expressions.base import (
 from qwen_lightning.execution.parsing import call_name
 
 _SPECIAL = frozenset({"coalesce", "greatest", "least", "nullif", "row", "grouping"})
-_CLOCK_CALLS = frozenset({"now", "transaction_timestamp", "statement_timestamp", "age"})
 _VOLATILE = frozenset({"random", "clock_timestamp", "timeofday", "gen_random_uuid"})
 _ORDERED = frozenset({"row_number", "first_value", "last_value", "nth_value", "lag", "lead", "ntile"})
 _COLLECTING = frozenset(
@@ -31,7 +32,7 @@ class Calls(ExpressionBase):
     """Function, aggregate and window calls."""
 
     def _keyword_call(self, node: exp.Expr, scope: Scope, clause: str) -> str:
-        name, parts = {
+        calls: dict[type[exp.Expr], tuple[str, list[Any]]] = {
             exp.Extract: ("extract", [None, node.args.get("expression")]),
             exp.Trim: ("btrim", [node.this, node.args.get("expression")]),
             exp.Substring: ("substring", [node.this, node.args.get("start"), node.args.get("length")]),
@@ -40,7 +41,8 @@ class Calls(ExpressionBase):
                 "overlay",
                 [node.this, node.args.get("expression"), node.args.get("from_"), node.args.get("for_")],
             ),
-        }[type(node)]
+        }
+        name, parts = calls[type(node)]
         kinds = [
             UNKNOWN if part is None else self.type_of(part, scope, clause)
             for i, part in enumerate(parts)
@@ -124,12 +126,11 @@ class Calls(ExpressionBase):
 
     def _note(self, name: str, ordered: bool, window: exp.Window | None, distinct: bool) -> None:
         self.findings.volatile = self.findings.volatile or name in _VOLATILE
-        self.findings.clock = self.findings.clock or name in _CLOCK_CALLS
         if (name in _ORDERED and window is not None) or (name in _COLLECTING and not ordered):
             self.findings.order_dependent = True
 
     def _window_of(self, node: exp.Expr) -> exp.Window | None:
-        parent = node.parent
+        parent: Any = node.parent
         while isinstance(parent, (exp.Filter, exp.WithinGroup, exp.IgnoreNulls, exp.RespectNulls)):
             parent = parent.parent
         inner = parent.this if isinstance(parent, exp.Window) else None

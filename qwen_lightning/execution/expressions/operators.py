@@ -12,7 +12,6 @@ from qwen_lightning.execution.catalog import (
     ANY_TYPE,
     UNKNOWN,
     catalog,
-    common_type,
     resolve,
 )
 from qwen_lightning.execution.expressions.base import (
@@ -22,38 +21,21 @@ from qwen_lightning.execution.expressions.base import (
 from qwen_lightning.execution.wanted import note_wanted
 
 OPERATORS: dict[type[exp.Expr], str] = {
-    exp.Add: "+", exp.Sub: "-", exp.Mul: "*", exp.Div: "/", exp.Mod: "%", exp.Pow: "^", exp.DPipe: "||",
-    exp.EQ: "=", exp.NEQ: "<>", exp.GT: ">", exp.GTE: ">=", exp.LT: "<", exp.LTE: "<=", exp.NullSafeEQ: "=", exp.NullSafeNEQ: "=",
+    exp.Add: "+", exp.Sub: "-", exp.Mul: "*", exp.Div: "/", exp.Mod: "%", exp.Pow: "^", exp.DPipe: "||", exp.EQ: "=",
+    exp.NEQ: "<>", exp.GT: ">", exp.GTE: ">=", exp.LT: "<", exp.LTE: "<=", exp.NullSafeEQ: "=", exp.NullSafeNEQ: "=",
     exp.Like: "~~", exp.ILike: "~~*", exp.RegexpLike: "~", exp.RegexpILike: "~*", exp.SimilarTo: "~",
-    exp.BitwiseAnd: "&", exp.BitwiseOr: "|", exp.BitwiseXor: "#", exp.BitwiseLeftShift: "<<", exp.BitwiseRightShift: ">>",
-    exp.ArrayContainsAll: "@>", exp.ArrayContainedBy: "<@", exp.ArrayOverlaps: "&&", exp.JSONExtract: "->", exp.JSONExtractScalar: "->>",
-    exp.JSONBExtract: "#>", exp.JSONBExtractScalar: "#>>", exp.JSONBContains: "?", exp.JSONBContainsTopKey: "?",
+    exp.BitwiseAnd: "&", exp.BitwiseOr: "|", exp.BitwiseXor: "#", exp.BitwiseLeftShift: "<<",
+    exp.BitwiseRightShift: ">>", exp.ArrayContainsAll: "@>", exp.ArrayContainedBy: "<@", exp.ArrayOverlaps: "&&",
+    exp.JSONExtract: "->", exp.JSONExtractScalar: "->>", exp.JSONBExtract: "#>", exp.JSONBExtractScalar: "#>>",
+    exp.JSONBContains: "?", exp.JSONBContainsTopKey: "?",
 }  # fmt: skip
 _COMPARISONS = (exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE, exp.NullSafeEQ, exp.NullSafeNEQ)
 _NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*|\s*[+-]?(nan|inf|infinity)\s*", re.IGNORECASE)
 _INTEGER = re.compile(r"\s*[+-]?\d+\s*")
 _BOOLEANS = frozenset(
-    [
-        "t",
-        "tr",
-        "tru",
-        "true",
-        "y",
-        "ye",
-        "yes",
-        "on",
-        "1",
-        "f",
-        "fa",
-        "fal",
-        "fals",
-        "false",
-        "n",
-        "no",
-        "of",
-        "off",
-        "0",
-    ]
+    """
+    t tr tru true y ye yes on 1 f fa fal fals false n no of off 0
+    """.split()  # noqa: SIM905
 )
 _DATE_WORDS = frozenset({"now", "today", "tomorrow", "yesterday", "epoch", "infinity", "-infinity", "allballs"})
 
@@ -194,9 +176,8 @@ class Operators(ExpressionBase):
         others = [self.type_of(item, scope, clause) for item in node.expressions]
         if not others:
             self.findings.fault("IN () is empty")
-        known = common_type([kind, *others]) if width == 1 else ANY_TYPE
         for item, other in zip(node.expressions, others, strict=True):
             self._want(node, node.this, item)
             if width == 1:
-                self._apply("=", kind, other if known is None or other == UNKNOWN else other, node.this, item)
+                self._apply("=", kind, other, node.this, item)
         return "bool"

@@ -20,6 +20,13 @@ _COLLECTING = frozenset(
 )
 _COUNTING = _COLLECTING | {"count", "sum"}
 
+_OUTPUT_NAMES: dict[type[exp.Expr], str] = {
+    exp.Extract: "extract", exp.Trim: "btrim", exp.Substring: "substring", exp.StrPosition: "position",
+    exp.Exists: "exists", exp.Array: "array", exp.CurrentDate: "current_date", exp.Interval: "interval",
+    exp.CurrentTimestamp: "current_timestamp", exp.Boolean: "bool", exp.Overlay: "overlay", exp.AtTimeZone: "timezone",
+    exp.Grouping: "grouping",
+}  # fmt: skip
+
 
 class Outputs(ExpressionBase):
     """Names of output columns, equality and constancy of expressions."""
@@ -47,10 +54,7 @@ class Outputs(ExpressionBase):
         if isinstance(node, exp.Subquery) and isinstance(node.this, exp.Select) and len(node.this.expressions) == 1:
             item = node.this.expressions[0]
             return fold(item.args["alias"]) if isinstance(item, exp.Alias) else self.output_name(item)
-        names = {exp.Extract: "extract", exp.Trim: "btrim", exp.Substring: "substring", exp.StrPosition: "position", exp.Exists: "exists",
-                 exp.Array: "array", exp.CurrentDate: "current_date", exp.CurrentTimestamp: "current_timestamp", exp.Interval: "interval",
-                 exp.Boolean: "bool", exp.Overlay: "overlay", exp.AtTimeZone: "timezone", exp.Grouping: "grouping"}  # fmt: skip
-        return names.get(type(node), "?column?")
+        return _OUTPUT_NAMES.get(type(node), "?column?")
 
     def canonical(self, node: Any) -> str:
         """A text that equal expressions share, columns told apart by where they lead."""
