@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from qwen_lightning.commands.workbench import add_workbench_arguments, load_workbench, read_config
-from qwen_lightning.data.sources import files_in
+from qwen_lightning.data.sources import files_in, require_databases
 from qwen_lightning.errors import ConfigError, DataError, RedLineStop
 from qwen_lightning.hashing import file_sha256
 from qwen_lightning.regression.red_lines import RedLine, judge
@@ -101,9 +101,11 @@ def _measure(args: argparse.Namespace) -> tuple[dict[str, Any], list[ScoreRow]]:
     files = files_in(args.suite, "--suite")
     tasks, rewards = load_workbench(args.config, args.databases)
     try:
-        records = [item.record for item in tasks.reader.read_many(files)]
-        if not records:
+        items = tasks.reader.read_many(files)
+        if not items:
             raise ConfigError(f"--suite {args.suite} holds no records")
+        require_databases(items, tasks)
+        records = [item.record for item in items]
         cuda = torch.cuda.is_available()
         quantization = cast(Quantization, args.quantization or (manifest.quantization if manifest else "nf4"))
         dtype: DType = args.dtype or ("bfloat16" if cuda else "float32")

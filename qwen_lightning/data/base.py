@@ -16,7 +16,7 @@ from qwen_lightning.data.batches import EvalBatch, EvalLoader, GRPOBatch
 from qwen_lightning.data.encoding import Encoded, TooLong, describe_too_long, sequence_limits
 from qwen_lightning.data.loader import ResumableLoader
 from qwen_lightning.data.overlap import refuse_overlap
-from qwen_lightning.data.sources import Paths, files_in, read_records, require_general, require_tasks
+from qwen_lightning.data.sources import Paths, files_in, read_records, require_databases, require_general, require_tasks
 from qwen_lightning.errors import ConfigError
 from qwen_lightning.hashing import file_sha256
 from qwen_lightning.models.chat import ChatRenderer
@@ -93,6 +93,7 @@ class RecordDataModule(LightningDataModule):
         require_general(general, "general_regression")
         tasks = self._read("task_regression", self.task_regression)
         require_tasks(tasks, "task_regression", "general_regression")
+        require_databases(tasks, self.tasks)
         self.general_regression_records = [item.record for item in general]
         self.task_regression_records = [item.record for item in tasks]
         if stage == "fit":
@@ -100,7 +101,7 @@ class RecordDataModule(LightningDataModule):
             self._encode_training()
             self._loader, self._resumed_state = None, {}
         elif stage == "test":
-            self._read("test", self.test)
+            require_databases(self._read("test", self.test), self.tasks)
         elif stage == "predict":
             self._read("predict", self.predict)
             self._read("test", self.test)

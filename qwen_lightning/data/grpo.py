@@ -7,7 +7,7 @@ from qwen_lightning.data.batches import GRPOBatch, GRPOBatchSource, PromptStep
 from qwen_lightning.data.encoding import Encoded, encode_prompts
 from qwen_lightning.data.loader import ResumableLoader
 from qwen_lightning.data.prompts import GENERAL_RANGE, PromptSchedule
-from qwen_lightning.data.sources import Paths, require_general, require_tasks
+from qwen_lightning.data.sources import Paths, require_databases, require_general, require_tasks
 from qwen_lightning.errors import ConfigError, DataError
 from qwen_lightning.records import Located
 from qwen_lightning.tasks.base import VerifiedTask
@@ -111,6 +111,7 @@ class GRPODataModule(RecordDataModule):
         require_general(general, "general_prompts")
         require_tasks(prompts, "prompts", "general_prompts")
         self._require_one_verified_task(prompts)
+        require_databases(prompts, self.tasks)
         return [*prompts, *general]
 
     def _encode_training(self) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from qwen_lightning.errors import ConfigError, DataError
 from qwen_lightning.records import Located, RecordReader
+from qwen_lightning.tasks.registry import TaskRegistry
 
 Paths = list[str] | str | None
 
@@ -77,6 +78,29 @@ def require_tasks(items: Iterable[Located], setting: str, instead: str) -> None:
         if item.record.task == "general":
             raise DataError(
                 f"a general record does not belong in {setting}; move it to {instead}", item.file, item.line
+            )
+
+
+def require_databases(items: Iterable[Located], tasks: TaskRegistry) -> None:
+    """Refuse records whose database is not there: they would be judged without it, and nobody would know.
+
+    Raises:
+        DataError: The first such record; one whose task has no executor is none.
+    """
+    there: dict[tuple[str, str], bool] = {}
+    for item in items:
+        name, executor = getattr(item.record, "database", None), getattr(tasks[item.record.task], "executor", None)
+        if name is None or executor is None:
+            continue
+        key = (item.record.task, name)
+        if key not in there:
+            there[key] = executor.has_database(name)
+        if not there[key]:
+            raise DataError(
+                f"database {name!r} is not among the databases of the config's tasks; put it there, "
+                "or leave the field out to judge this record without one",
+                item.file,
+                item.line,
             )
 
 

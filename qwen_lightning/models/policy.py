@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -69,7 +70,10 @@ class PolicyModel(nn.Module):
     ) -> None:
         super().__init__()
         try:
-            self.peft: PeftModel = get_peft_model(backbone, lora.to_peft(), adapter_name=POLICY)
+            with warnings.catch_warnings():
+                # peft asks transformers for it by the old name.
+                warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated")
+                self.peft: PeftModel = get_peft_model(backbone, lora.to_peft(), adapter_name=POLICY)
         except ValueError as error:
             raise ConfigError(f"lora.target_modules {lora.target_modules}: {error}") from error
         if start is not None:

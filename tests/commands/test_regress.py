@@ -191,3 +191,12 @@ def test_a_corrupt_adapter_is_refused_with_its_name(
         handle.write(b"\x7f")
     assert regress(adapter=str(spoilt)) == 2
     assert str(spoilt / WEIGHTS_FILE) in error_of(capsys)
+
+
+def test_a_database_that_is_not_there_is_named(
+    regress: Regress, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = {"id": "q", "task": "text2sql", "input": "?", "dialect": "postgres", "database": "atlantis"}
+    (tmp_path / "lost.jsonl").write_text(json.dumps(record | {"schema": "CREATE TABLE t (a INTEGER);"}) + "\n")
+    assert regress(suite=tmp_path / "lost.jsonl") == 2
+    assert "lost.jsonl:1: database 'atlantis' is not among the databases" in error_of(capsys)

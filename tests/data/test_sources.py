@@ -8,9 +8,17 @@ from typing import Any
 
 import pytest
 
-from qwen_lightning.data.sources import files_in, require_general, require_persona_alone, require_tasks
+from qwen_lightning.data.sources import (
+    files_in,
+    require_databases,
+    require_general,
+    require_persona_alone,
+    require_tasks,
+)
 from qwen_lightning.errors import ConfigError, DataError
+from qwen_lightning.execution.executors import DuckDBExecutor
 from qwen_lightning.records import Located
+from qwen_lightning.tasks.registry import TaskRegistry
 
 Make = Callable[..., dict[str, Any]]
 Locate = Callable[..., list[Located]]
@@ -58,3 +66,15 @@ def test_persona_is_trained_alone(located: Locate, make: Make) -> None:
         require_persona_alone([*persona, *others])
     with pytest.raises(DataError, match=r"persona.jsonl:1: persona record beside other tasks"):
         require_persona_alone([*persona[:1], *others, *others])
+
+
+def test_a_record_never_loses_its_database_silently(tmp_path: Path, located: Locate, make: Make) -> None:
+    (tmp_path / "shop.sql").write_text("CREATE TABLE t (a INTEGER);")
+    plain = {key: value for key, value in make("text2sql", 0).items() if key != "database"}
+    items = located("sql", [plain | {"database": "shop"}, plain | {"id": "weak"}, make("general", 1)])
+    lost = located("lost", [plain | {"database": "shop"}, plain | {"id": "lost", "database": "shpo"}])
+    registry = TaskRegistry(DuckDBExecutor(str(tmp_path)))
+    require_databases(items, registry)
+    with pytest.raises(DataError, match=r"lost.jsonl:2: database 'shpo' is not among the databases"):
+        require_databases(lost, registry)
+    require_databases(lost, TaskRegistry())  # without an executor SQL is judged statically, by choice
