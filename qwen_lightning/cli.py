@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import logging
 import warnings
+from collections.abc import Callable
 from itertools import pairwise
+from pathlib import Path
 
+import torch
 from jsonargparse import ArgumentError
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 
@@ -33,6 +36,8 @@ _BESIDE_THE_POINT = (
     "Found .* module.* in eval mode at the start of training.*",
     "The dirpath has changed from.*",
 )
+#: What Lightning takes for `--ckpt_path` in place of a file.
+KEYWORDS = ("last", "best", "hpc")
 VERBS = ("fit", "validate", "test", "predict")
 
 
@@ -75,7 +80,7 @@ def run(args: ArgsType) -> QwenLightningCLI:
         warnings.filterwarnings("ignore", message)
     logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
     logging.getLogger("lightning.fabric.utilities.seed").setLevel(logging.WARNING)
-    _read_configs(args)
+    _read_files(args)
     try:
         return _make(args, run=True)
     except ArgumentError as error:
@@ -101,18 +106,38 @@ def _make(args: ArgsType, run: bool) -> QwenLightningCLI:
     )
 
 
-def _read_configs(args: ArgsType) -> None:
-    """Refuse a config file that cannot be read; the parser's message would not name it.
+def _read_files(args: ArgsType) -> None:
+    """Refuse config and checkpoint files that cannot be read; the parser would not name them, or fail on them.
 
     Raises:
         ConfigError: Such a file is given.
     """
+    readers: dict[str, Callable[[str], object]] = {"-c": read_config, "--config": read_config}
+    readers["--ckpt_path"] = _read_checkpoint
     given = [str(arg) for arg in args] if isinstance(args, list) else []
-    for flag, value in pairwise([*given, ""]):
-        if flag in ("-c", "--config") and value:
-            read_config(value)
-        elif flag.startswith("--config="):
-            read_config(flag.removeprefix("--config="))
+    for argument, following in pairwise([*given, ""]):
+        flag, equals, value = argument.partition("=")
+        if flag in readers and (value or following):
+            readers[flag](value if equals else following)
+
+
+def _read_checkpoint(name: str) -> None:
+    """Refuse what is no checkpoint before a model is loaded.
+
+    Raises:
+        ConfigError: It is missing, damaged or something else.
+    """
+    if name in KEYWORDS:
+        return
+    path = Path(name)
+    if not path.is_file():
+        raise ConfigError(f"--ckpt_path {path}: there is no such file; a run writes them to its folder's checkpoints/")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # whatever unpickling meets in a file that is something else
+        raise ConfigError(f"--ckpt_path {path} is no checkpoint, or a damaged one ({type(error).__name__})") from error
+    if not isinstance(content, dict) or "random_states" not in content:
+        raise ConfigError(f"--ckpt_path {path} is no checkpoint of this trainer")
 
 
 def _explain(message: str) -> str:

@@ -246,3 +246,18 @@ def test_epochs_in_place_of_steps_end_on_the_schedule(stage: Stage, scalars) -> 
     assert Manifest.read(stage.folder / "adapters" / "base-sft").steps == steps
     assert rates.index(max(rates)) == 3
     assert rates[-1] == pytest.approx(0, abs=1e-5)
+
+
+def test_a_checkpoint_that_cannot_be_resumed_from_is_named(
+    stage: Stage, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    contents = {"text.ckpt": b"learning_rate: 1", "empty.ckpt": b""}
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+    torch.save({"state_dict": {}}, tmp_path / "other.ckpt")
+    said = {"none.ckpt": "there is no such file", "other.ckpt": "no checkpoint of this trainer"}
+    for name in ("none.ckpt", *contents, "other.ckpt"):
+        assert stage.fit("sft", 1, None, "--ckpt_path", str(tmp_path / name)) == 2
+        error = capsys.readouterr().err.strip().splitlines()[-1]
+        assert error.startswith(f"--ckpt_path {tmp_path / name}")
+        assert said.get(name, "is no checkpoint, or a damaged one") in error
