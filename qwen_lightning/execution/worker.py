@@ -113,3 +113,4 @@ def _die_with_parent(parent: int) -> None:
 
 if __name__ == "__main__":
     main(int(sys.argv[1]))
+    os._exit(0)  # at an orderly exit duckdb's bindings print pages about objects that are still alive
