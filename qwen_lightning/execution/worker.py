@@ -80,6 +80,7 @@ def main(descriptor: int) -> None:
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
         while True:
             _serve(connection, judge, connection.recv())
+    os._exit(0)  # at an orderly exit duckdb's bindings print pages about objects that are still alive
 
 
 def _serve(connection: Connection, judge: Judge, job: QueryJob) -> None:
@@ -113,4 +114,3 @@ def _die_with_parent(parent: int) -> None:
 
 if __name__ == "__main__":
     main(int(sys.argv[1]))
-    os._exit(0)  # at an orderly exit duckdb's bindings print pages about objects that are still alive
