@@ -148,6 +148,7 @@ class Binder(SelectClauses):
     def _clauses(self, node: exp.Select, scope: Scope) -> list[Output]:
         expressions = self.expressions
         aliases = {fold(item.args["alias"]): item.this for item in node.expressions if isinstance(item, exp.Alias)}
+        named, expressions.windows = expressions.windows, {fold(each.this) for each in node.args.get("windows") or ()}
         if (where := node.args.get("where")) is not None:
             expressions.boolean(where.this, scope, "WHERE")
         outputs, expanded = self._select_list(node, scope)
@@ -156,7 +157,6 @@ class Binder(SelectClauses):
             expressions.boolean(having.this, scope, "HAVING")
         for window in node.args.get("windows") or ():
             expressions.window_parts(window, scope)
-            expressions.windows.add(fold(window.this))
         ordered = self._order_keys(node, scope, aliases, expanded)
         for name in ("limit", "offset"):
             self._limit(node.args.get(name))
@@ -167,6 +167,7 @@ class Binder(SelectClauses):
             checked = [*expanded, *([having.this] if having is not None else []), *ordered]
             check_grouping(self, scope, keys or [], checked, sets)
         self._distinct(node, scope, expanded, ordered, aliases)
+        expressions.windows = named
         return outputs
 
     def view(self, name: str) -> list[Output]:

@@ -33,6 +33,8 @@ _POSTGRES_TYPES = {
 _INSERT = re.compile(
     r"""\s*INSERT\s+INTO\s+(?:ONLY\s+)?(?:(?:\w+|"[^"]+")\s*\.\s*)?(?P<table>\w+|"(?:[^"]|"")+")""", re.IGNORECASE
 )
+# Lines of a dump that speak to psql.
+_PSQL_COMMAND = re.compile(r"(?m)^\\(restrict|unrestrict|connect|encoding|set)\b.*$")
 # Statements of a dump that neither declare tables nor hold rows.
 _PASSED_OVER = frozenset(
     {
@@ -119,7 +121,7 @@ def _load_sql(path: Path) -> Dataset:
         raise DataError(f"cannot be read: {error}", path) from None
     inserts: list[str] = []
     declarations: list[str] = []
-    for statement in split_statements(text):
+    for statement in split_statements(_PSQL_COMMAND.sub("", text)):
         word = strip_comments(statement[:400]).split(None, 1)[0].upper()
         if word == "INSERT":
             inserts.append(statement)
@@ -203,18 +205,14 @@ def _translated_insert(statement: str, table: Table) -> str:
         if not isinstance(row.parent, exp.Values):
             continue
         for column, value in zip(named, list(row.expressions), strict=False):
-            if (
-                table.columns.get(column, "").startswith("_")
-                and isinstance(value, exp.Literal)
-                and value.this.startswith("{")
-            ):
-                value.replace(
-                    exp.Array(
-                        expressions=[
-                            exp.null() if item is None else exp.Literal.string(item) for item in array_items(value.this)
-                        ]
-                    )
-                )
+            kind = table.columns.get(column, "")
+            if not (isinstance(value, exp.Literal) and value.is_string):
+                continue
+            if kind.startswith("_") and value.this.startswith("{"):
+                items = [exp.null() if item is None else exp.Literal.string(item) for item in array_items(value.this)]
+                value.replace(exp.Array(expressions=items))
+            elif kind == "money":
+                value.replace(exp.Literal.string(value.this.replace("$", "").replace(",", "")))
     return tree.sql("duckdb")
 
 

@@ -67,25 +67,10 @@ def read_schema(text: str) -> Schema:
     """
     schema = Schema()
     for statement in split_statements(text):
-        head = strip_comments(statement).split(None, 3)[:3]
-        words = [word.upper() for word in head]
-        if (
-            not words
-            or words[0] not in ("CREATE", "ALTER")
-            or not {"TABLE", "VIEW", "TYPE", "MATERIALIZED", "OR", "UNIQUE"} & set(words)
-        ):
-            if words[:1] == ["CREATE"] and {
-                "TEMP",
-                "TEMPORARY",
-                "UNLOGGED",
-                "FOREIGN",
-                "GLOBAL",
-                "LOCAL",
-                "RECURSIVE",
-            } & set(words):
-                pass
-            else:
-                continue
+        words = strip_comments(statement).upper().replace("(", " ").split()
+        creates = words[0] == "CREATE" and {"TABLE", "VIEW", "TYPE"} & set(words[1:5])
+        if not creates and not (words[:2] == ["ALTER", "TABLE"] and "ADD" in words):
+            continue
         try:
             tree = sqlglot.parse_one(statement, read="postgres")
         except (SqlglotError, AttributeError, RecursionError):

@@ -16,6 +16,7 @@ from qwen_lightning.execution.parsing import call_name
 
 Ctes = Mapping[str, tuple[list[Output], frozenset[str]]]
 _SYSTEM_SCHEMAS = frozenset({"pg_catalog", "information_schema", "pg_toast"})
+_ALIEN_TABLE_PARTS = ("hints", "version", "when", "changes", "partition", "pattern", "format", "pivots", "index")
 
 
 class FromClause(ABC):
@@ -135,6 +136,8 @@ class FromClause(ABC):
         )
 
     def _table(self, node: exp.Table, name: str, columns: list[exp.Expr], scope: Scope, ctes: Ctes, group: int) -> None:
+        if any(node.args.get(name) for name in _ALIEN_TABLE_PARTS):
+            self.findings.alien("hints, versions and partitions of a table are not Postgres's")
         if node.args.get("rows_from"):
             for part in node.args["rows_from"]:
                 with self.expressions.using(ctes):

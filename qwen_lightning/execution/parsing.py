@@ -7,22 +7,15 @@ stays a plain call with its name and its arguments in order.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 
 from sqlglot import exp
 from sqlglot.dialects.postgres import Postgres
 from sqlglot.errors import SqlglotError
 from sqlglot.tokens import Token, TokenType
 
-# Type names that sqlglot maps to Postgres's without a trace.
-_ALIEN_TYPES = frozenset(
-    """
-    string datetime tinyint mediumint unsigned nvarchar nchar long double clob blob number int64 float64 signed
-    byteint
-    """.split()  # noqa: SIM905
-)
+from qwen_lightning.execution.alien_syntax import alien_syntax, in_cast
+
 MARK = "fn$"
 MAX_CHARACTERS = 20_000
 MAX_TOKENS = 4_000
@@ -110,45 +103,7 @@ def parse_query(text: str) -> Parsed:
             raise NotParsed("a parameter is no value")
     _check_shape(tree, tokens)
     _unmark(tree)
-    return Parsed(text, tree, native_tree, tuple(_alien_syntax(_DIALECT.tokenize(text), text)))
-
-
-def _alien_syntax(tokens: list[Token], text: str) -> Iterator[str]:
-    """Syntax that sqlglot's Postgres grammar takes over from other dialects."""
-    for before, token in pairwise(tokens):
-        kind = token.token_type
-        if kind == TokenType.EQ and text[token.start : token.end + 1] == "==":
-            yield "== is no operator"
-        if before.token_type == TokenType.LIMIT and token.token_type == TokenType.PERCENT:
-            yield "LIMIT PERCENT is not Postgres's"
-        alien = kind in _TYPE_TOKENS and token.text.lower() in _ALIEN_TYPES
-        cast = before.token_type == TokenType.DCOLON
-        if alien and (cast or (before.token_type == TokenType.ALIAS and _in_cast(tokens, tokens.index(token)))):
-            yield f'type "{token.text.lower()}" does not exist'
-        if before.token_type == TokenType.INTERVAL and kind == TokenType.NUMBER:
-            yield "INTERVAL takes a quoted string"
-        if before.token_type == TokenType.COMMA and kind in (
-            TokenType.FROM,
-            TokenType.R_PAREN,
-            TokenType.WHERE,
-            TokenType.GROUP_BY,
-            TokenType.ORDER_BY,
-        ):
-            yield "a comma with nothing after it"
-    if tokens and tokens[-1].token_type == TokenType.COMMA:
-        yield "a comma with nothing after it"
-    depth, limits = 0, set()
-    for token in tokens:
-        kind = token.token_type
-        depth += (kind == TokenType.L_PAREN) - (kind == TokenType.R_PAREN)
-        if kind == TokenType.LIMIT:
-            limits.add(depth)
-        elif kind in (TokenType.SELECT, TokenType.UNION, TokenType.OFFSET):
-            limits.discard(depth)
-        elif kind == TokenType.COMMA and depth in limits:
-            yield "LIMIT a, b is not Postgres's; use LIMIT and OFFSET"
-        elif kind == TokenType.R_PAREN:
-            limits.discard(depth + 1)
+    return Parsed(text, tree, native_tree, tuple(alien_syntax(_DIALECT.tokenize(text), text)))
 
 
 def _check_shape(tree: exp.Expr, tokens: list[Token]) -> None:
@@ -215,7 +170,7 @@ def _marked(tokens: list[Token]) -> list[Token]:
         if (
             token.token_type in _TYPE_TOKENS
             and before is not None
-            and (before.token_type == TokenType.DCOLON or _in_cast(tokens, index))
+            and (before.token_type == TokenType.DCOLON or in_cast(tokens, index))
         ):
             continue
         if before is not None and before.text.lower() in ("tablesample", "within"):
@@ -238,19 +193,6 @@ def _without_lambdas(tokens: list[Token]) -> list[Token]:
         else:
             kept.append(token)
     return kept
-
-
-def _in_cast(tokens: list[Token], index: int) -> bool:
-    """Whether the AS before a type name belongs to a CAST."""
-    if tokens[index - 1].token_type != TokenType.ALIAS:
-        return False
-    depth = 0
-    for position in range(index - 1, -1, -1):
-        kind = tokens[position].token_type
-        depth += (kind == TokenType.R_PAREN) - (kind == TokenType.L_PAREN)
-        if depth < 0:
-            return position > 0 and tokens[position - 1].text.lower() == "cast"
-    return False
 
 
 def _unmark(tree: exp.Expr) -> None:

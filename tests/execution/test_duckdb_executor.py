@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
 from pathlib import Path
 
 import duckdb
@@ -14,6 +15,7 @@ import pytest
 
 from qwen_lightning.errors import ConfigError, DataError
 from qwen_lightning.execution.base import QueryJob, QueryOutcome
+from qwen_lightning.execution.dataset import load_dataset
 from qwen_lightning.execution.executors import DuckDBExecutor
 from tests.execution.sql_cases import DATABASES, Case, ddl, read_cases
 
@@ -63,9 +65,11 @@ def test_cheats_do_not_match(duckdb_executor: DuckDBExecutor) -> None:
 
 def test_faulty_queries_do_not_execute(duckdb_executor: DuckDBExecutor) -> None:
     cases = read_cases("faulty_queries.sql")
-    for case, outcome in zip(cases, judge_all(duckdb_executor, cases, COUNT), strict=True):
-        assert outcome.executes is False, case.query
-        assert outcome.match is False
+    outcomes = judge_all(duckdb_executor, cases, COUNT)
+    for case, outcome in zip(cases, outcomes, strict=True):
+        assert outcome.executes is not True, case.query
+        assert outcome.match is not True
+    assert sum(outcome.executes is None for outcome in outcomes) <= 0.02 * len(cases)
 
 
 def test_hostile_completions_are_verdicts(duckdb_executor: DuckDBExecutor, tmp_path: Path) -> None:
@@ -244,3 +248,24 @@ def test_databases_are_not_changed(duckdb_executor: DuckDBExecutor, tmp_path: Pa
     executor.judge(job(COUNT))
     executor.close()
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_dump_is_a_database(tmp_path: Path) -> None:
+    (tmp_path / "dump.sql").write_text(
+        "--\n-- PostgreSQL database dump\n--\n\n\\restrict abc\nSET statement_timeout = 0;\n"
+        "SELECT pg_catalog.set_config('search_path', '', false);\nCREATE TYPE public.mood AS ENUM ('ok', 'sad');\n"
+        "CREATE TABLE public.note (\n    id integer NOT NULL,\n    feels public.mood,\n"
+        "    price money,\n    tags text[]\n);\n"
+        "ALTER TABLE public.note OWNER TO someone;\nCREATE SEQUENCE public.note_id_seq AS integer;\n"
+        "INSERT INTO public.note VALUES (1, 'ok', '$1,200.50', '{a,\"b c\"}');\n"
+        "INSERT INTO public.note VALUES (2, 'sad; very', NULL, NULL);\n"
+        "ALTER TABLE ONLY public.note\n    ADD CONSTRAINT note_pkey PRIMARY KEY (id);\n"
+        "CREATE INDEX by_mood ON public.note USING btree (feels);\n\\unrestrict abc\n",
+        encoding="utf-8",
+    )
+    data = load_dataset(tmp_path / "dump.sql")
+    assert data.schema.tables["note"].primary == ("id",)
+    assert data.rows["note"] == [(1, "ok", Decimal("1200.50"), ["a", "b c"]), (2, "sad; very", None, None)]
+    (tmp_path / "copy.sql").write_text("CREATE TABLE t (a int);\nCOPY t (a) FROM stdin;\n1\n\\.\n")
+    with pytest.raises(DataError, match="holds DDL and INSERTs"):
+        load_dataset(tmp_path / "copy.sql")

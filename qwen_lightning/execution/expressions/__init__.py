@@ -18,7 +18,7 @@ from qwen_lightning.execution.expressions.values import Values
 
 _FIXED: dict[type[exp.Expr], str] = {
     exp.Boolean: "bool", exp.Null: UNKNOWN, exp.CurrentDate: "date", exp.CurrentTimestamp: "timestamptz",
-    exp.CurrentTime: "timetz", exp.Localtime: "time", exp.Localtimestamp: "timestamp", exp.Interval: "interval",
+    exp.CurrentTime: "timetz", exp.Localtime: "time", exp.Localtimestamp: "timestamp",
     exp.CurrentUser: "name", exp.SessionUser: "name", exp.CurrentRole: "name", exp.CurrentCatalog: "name",
     exp.CurrentSchema: "name", exp.BitString: "bit", exp.HexString: "bit", exp.RawString: UNKNOWN,
     exp.UnicodeString: UNKNOWN, exp.ByteString: UNKNOWN, exp.National: "bpchar", exp.Star: ANY_TYPE,
@@ -66,6 +66,8 @@ class Expressions(Names, Operators, Values, Calls, Outputs):
 
 _Method = Callable[[Expressions, Any, Scope, str], str]
 _METHODS: dict[type[exp.Expr], _Method] = {
+    exp.Explode: Expressions._unnest,
+    exp.Interval: Expressions._interval,
     exp.Column: Expressions._column, exp.Literal: Expressions._literal, exp.Paren: Expressions._wrapped,
     exp.Alias: Expressions._alias, exp.And: Expressions._logical, exp.Or: Expressions._logical,
     exp.Not: Expressions._logical, exp.Is: Expressions._is, exp.Between: Expressions._between,

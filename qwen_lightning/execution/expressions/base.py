@@ -13,7 +13,7 @@ from qwen_lightning.execution.binding import Findings, Output, Relation, Scope
 if TYPE_CHECKING:
     from qwen_lightning.execution.binder import Binder
 
-CLAUSES_WITHOUT_AGGREGATES = frozenset({"WHERE", "JOIN", "GROUP BY", "FROM", "VALUES"})
+CLAUSES_WITHOUT_AGGREGATES = frozenset({"WHERE", "JOIN", "GROUP BY", "FROM", "VALUES", "FILTER"})
 CLAUSES_WITHOUT_WINDOWS = frozenset({"WHERE", "JOIN", "GROUP BY", "HAVING", "FROM", "VALUES"})
 
 

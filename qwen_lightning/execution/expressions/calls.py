@@ -13,6 +13,7 @@ from qwen_lightning.execution.catalog import (
     catalog,
     resolve,
 )
+from qwen_lightning.execution.ddl import fold
 from qwen_lightning.execution.expressions.base import (
     CLAUSES_WITHOUT_AGGREGATES,
     CLAUSES_WITHOUT_WINDOWS,
@@ -94,6 +95,8 @@ class Calls(ExpressionBase):
             ]
             kinds = (kinds or []) + extra
         self._note(name, ordered, window, distinct)
+        if signatures and all(signature.ordered_set == "w" for signature in signatures) and within is None:
+            self.findings.fault(f"WITHIN GROUP is required for ordered-set aggregate {name}")
         if window is None and signatures and all(signature.kind == "w" for signature in signatures):
             self.findings.fault(f"window function {name} requires an OVER clause")
         if window is not None and signatures and not any(signature.kind in "aw" for signature in signatures):
@@ -178,8 +181,21 @@ class Calls(ExpressionBase):
         if clause in CLAUSES_WITHOUT_WINDOWS:
             self.findings.fault(f"window functions are not allowed in {clause}")
         kind = self.type_of(node.this, scope, "WINDOW" if clause in CLAUSES_WITHOUT_WINDOWS else clause)
+        name = node.args.get("alias")
+        if name is not None and fold(name) not in self.windows:
+            self.findings.fault(f'window "{fold(name)}" does not exist')
         self.window_parts(node, scope)
         return kind
+
+    def _unnest(self, node: exp.Explode, scope: Scope, clause: str) -> str:
+        kind = self.type_of(node.this, scope, clause)
+        if clause in ("WHERE", "HAVING", "JOIN"):
+            self.findings.fault(f"set-returning functions are not allowed in {clause}")
+        if kind.startswith("_"):
+            return kind[1:]
+        if kind in catalog().categories:
+            self.findings.fault(f"function unnest({kind}) does not exist")
+        return ANY_TYPE
 
     def window_parts(self, node: exp.Window, scope: Scope) -> None:
         """Bind PARTITION BY and ORDER BY of a window."""

@@ -53,6 +53,9 @@ class Operators(ExpressionBase):
         right = UNKNOWN if json else self.type_of(right_node, scope, clause)
         if isinstance(node, _COMPARISONS):
             if isinstance(left_node, exp.Tuple) or isinstance(right_node, exp.Tuple):
+                sides = [side for side in (left_node, right_node) if isinstance(side, exp.Tuple)]
+                if len(sides) == 2 and len(sides[0].expressions) != len(sides[1].expressions):
+                    self.findings.fault("unequal number of entries in row expressions")
                 return "bool"
             self._want(node, left_node, right_node)
         elif isinstance(node, (exp.Like, exp.ILike, exp.SimilarTo)):
@@ -62,6 +65,9 @@ class Operators(ExpressionBase):
     def _apply(self, symbol: str, left: str, right: str, left_node: Any, right_node: Any) -> str:
         if ANY_TYPE in (left, right):
             return "bool" if symbol in ("=", "<>", "<", "<=", ">", ">=", "~~", "~~*", "~", "~*") else ANY_TYPE
+        if symbol == "+" and {left, right} == {"date", UNKNOWN}:
+            self.findings.fault("operator is not unique: date + unknown")
+            return ANY_TYPE
         if left == right == UNKNOWN:
             left = right = "text" if symbol not in ("->", "->>") else "jsonb"
         signature = resolve(catalog().operators[symbol], [left, right])
@@ -92,6 +98,8 @@ class Operators(ExpressionBase):
             good = text.strip().lower() in _BOOLEANS
         elif kind in ("date", "timestamp", "timestamptz", "time"):
             good = any(c.isdigit() for c in text) or text.strip().lower() in _DATE_WORDS
+        elif kind.startswith("_"):
+            good = text.strip().startswith("{")
         if not good:
             self.findings.fault(f"invalid input syntax for type {kind}: {text!r}")
 
@@ -112,6 +120,8 @@ class Operators(ExpressionBase):
         if isinstance(inner, exp.Query):
             outputs = self.binder.query(inner, self.ctes, scope)
             right = outputs[0].type if outputs else ANY_TYPE
+            if len(outputs) > 1 and not isinstance(node.this, exp.Tuple):
+                self.findings.fault("subquery has too many columns")
         else:
             right = self.type_of(inner, scope, clause)
             if right not in (ANY_TYPE, UNKNOWN) and not right.startswith("_"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from sqlglot import exp
 
 from qwen_lightning.execution.binding import Scope
@@ -19,6 +21,14 @@ from qwen_lightning.execution.ddl import fold
 from qwen_lightning.execution.expressions.base import (
     CLAUSES_WITHOUT_WINDOWS,
     ExpressionBase,
+)
+
+_INTERVAL_WORDS = frozenset(
+    """
+    microsecond microseconds us usec usecs millisecond milliseconds ms msec msecs second seconds sec secs s minute
+    minutes min mins m hour hours hr hrs h day days d week weeks w month months mon mons year years yr yrs y decade
+    decades century centuries c millennium millennia to ago
+    """.split()  # noqa: SIM905
 )
 
 
@@ -52,6 +62,14 @@ class Values(ExpressionBase):
     def _alias(self, node: exp.Alias, scope: Scope, clause: str) -> str:
         self.findings.fault("AS inside an expression")
         return self.type_of(node.this, scope, clause)
+
+    def _interval(self, node: exp.Interval, scope: Scope, clause: str) -> str:
+        text = f"{node.this.name if isinstance(node.this, exp.Literal) else ''} {node.args.get('unit') or ''}"
+        for word in re.findall(r"[A-Za-z]+", text):
+            if word.lower() not in _INTERVAL_WORDS and not re.fullmatch(r"\s*P[\dYMWDTHS.]+\s*", text):
+                self.findings.fault(f'invalid input syntax for type interval: "{text.strip()}"')
+                break
+        return "interval"
 
     def _negative(self, node: exp.Neg, scope: Scope, clause: str) -> str:
         kind = self.type_of(node.this, scope, clause)
