@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
 
 from qwen_lightning.adapters.manifest import Manifest
-from qwen_lightning.adapters.store import save_adapter
+from qwen_lightning.adapters.store import require_replaceable, save_adapter
 from qwen_lightning.callbacks.red_line_brake import RedLineBrake
 from qwen_lightning.callbacks.regression_eval import RegressionEval
+from qwen_lightning.callbacks.signals import interrupted
 from qwen_lightning.data.base import RecordDataModule
+from qwen_lightning.errors import ConfigError
 from qwen_lightning.modules.base import AdapterModule
 from qwen_lightning.modules.grpo import GRPOModule
 from qwen_lightning.regression.scores import summarize
@@ -19,7 +22,8 @@ from qwen_lightning.regression.scores import summarize
 class AdapterCheckpoint(Callback):
     """Writes the adapter and its manifest when training ends.
 
-    After a red line the adapter is the last one that held all lines, not the one that crossed.
+    After a red line the adapter is the last one that held all lines, not the one that crossed. A run that a signal
+    ended has not made its adapter yet; it goes on from its checkpoint.
 
     Args:
         dirpath: Adapter folder to write.
@@ -30,7 +34,7 @@ class AdapterCheckpoint(Callback):
         self.dirpath, self.name = dirpath, name
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if not trainer.is_global_zero:
+        if not trainer.is_global_zero or interrupted(trainer):
             return
         assert isinstance(pl_module, AdapterModule)
         regression = _find(trainer, RegressionEval)
@@ -48,12 +52,13 @@ class AdapterCheckpoint(Callback):
             name=self.name,
             stage=pl_module.stage,
             base_model=pl_module.name_or_path,
-            base_revision=pl_module.revision,
+            base_revision=getattr(pl_module.policy.backbone.config, "_commit_hash", None) or pl_module.revision,
             quantization=pl_module.quantization,
+            tasks=data.trained_tasks,
             parent=pl_module.parent,
             steps=step,
             data=data.data_hashes,
-            settings=_settings(pl_module),
+            settings={"seed": data.seed, **_settings(pl_module)},
             metrics_before=summarize(regression.baseline) if regression else {},
             metrics_after=summarize(after),
             red_lines=brake.history if brake else [],

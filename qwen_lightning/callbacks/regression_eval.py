@@ -8,7 +8,9 @@ from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
 
+from qwen_lightning.callbacks.signals import interrupted
 from qwen_lightning.data.base import RecordDataModule
+from qwen_lightning.errors import ConfigError
 from qwen_lightning.evaluation.sharded import run_sharded
 from qwen_lightning.modules.base import AdapterModule
 from qwen_lightning.regression.report import comparison_table
@@ -26,12 +28,16 @@ class RegressionEval(Callback):
     """
 
     def __init__(self, every_n_steps: int = 50) -> None:
+        if every_n_steps < 1:
+            raise ConfigError(f"RegressionEval: every_n_steps is {every_n_steps}; it must be at least 1")
         self.every_n_steps = every_n_steps
         self.baseline: list[ScoreRow] = []
         self.latest: list[ScoreRow] = []
         self.step = -1  # of the latest evaluation
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.step < 0 and trainer.global_step > 0:
+            raise ConfigError("the checkpoint holds no baseline: resume with the callbacks that wrote it")
         if self.step < 0:
             self.baseline = self.evaluate(trainer, pl_module)
 
@@ -43,6 +49,11 @@ class RegressionEval(Callback):
             self.evaluate(trainer, pl_module)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if interrupted(trainer):
+            return
+        assert isinstance(pl_module, AdapterModule)
+        if pl_module.interrupted:
+            return
         if self.step != trainer.global_step:
             self.evaluate(trainer, pl_module)
         if trainer.is_global_zero and self.latest:

@@ -11,12 +11,13 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 
 from qwen_lightning.errors import SignalStop
+from qwen_lightning.modules.base import AdapterModule
 
 
 class SignalCheckpoint(Callback):
     """On SIGTERM or SIGINT: finish the step, write a checkpoint, stop; the command exits with 4.
 
-    A second signal is the default action of that signal.
+    Nothing is evaluated any more, and no adapter is written: the run is not over. A second signal is the default action of that signal.
 
     Args:
         filename: Name of the checkpoint, in the run's folder.
@@ -28,9 +29,14 @@ class SignalCheckpoint(Callback):
         self._received = 0
         self._previous: dict[int, Any] = {}
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         self.stop, self._received = None, 0
         self._previous = {number: signal.signal(number, self._note) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not self._received:  # the trainer has put handlers of its own over ours since
+            for number in self._previous:
+                signal.signal(number, self._note)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -42,6 +48,8 @@ class SignalCheckpoint(Callback):
             path = Path(folder) / self.filename
             trainer.save_checkpoint(path)
             trainer.should_stop = True
+            assert isinstance(pl_module, AdapterModule)
+            pl_module.interrupted = True
             name = signal.Signals(received).name
             self.stop = SignalStop(f"{name}: stopped after step {trainer.global_step}; go on with --ckpt_path {path}")
 
@@ -59,3 +67,9 @@ class SignalCheckpoint(Callback):
         for number, handler in self._previous.items():
             signal.signal(number, handler)
         self._previous = {}
+
+
+def interrupted(trainer: Trainer) -> bool:
+    """Whether a signal ended the run: what is left to do must not take the time that the sender grants."""
+    callbacks = trainer.callbacks  # type: ignore[attr-defined]
+    return any(isinstance(callback, SignalCheckpoint) and callback.stop is not None for callback in callbacks)

@@ -25,10 +25,13 @@ def test_a_terminated_run_leaves_a_checkpoint_to_go_on_from(stage: Stage) -> Non
     assert last.startswith("SIGTERM: stopped after step")
     checkpoint = Path(last.rpartition(" ")[2])
     assert checkpoint.is_file()
+    assert not (stage.folder / "adapters" / "base-sft").exists()  # half a run makes no adapter
+    assert [path.name for path in (stage.log_dir("long") / "regression").iterdir()] == ["step_000000.jsonl"]
 
     changes["trainer"]["max_steps"] = int(last.split("step ")[1].split(";")[0]) + 1
     resumed = stage.overlay("long", changes)
     assert main(["fit", "-c", "configs/sft.yaml", "-c", resumed, "--ckpt_path", str(checkpoint)]) == 0
+    assert (stage.folder / "adapters" / "base-sft").is_dir()
 
 
 def wait_for(folder: Path, process: subprocess.Popen[str]) -> None:
