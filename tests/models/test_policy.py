@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -23,7 +24,7 @@ IDS = torch.arange(40, 72).reshape(2, 16)
 MASK = torch.ones_like(IDS)
 
 
-def policy_of(demo: TinyDemo, quantization: str = "none", **options) -> PolicyModel:
+def policy_of(demo: TinyDemo, quantization: str = "none", **options: Any) -> PolicyModel:
     backbone = load_backbone(str(demo.base), quantization, "float32")  # type: ignore[arg-type]
     return PolicyModel(backbone, options.pop("lora", LoRASettings()), **options)
 
