@@ -29,14 +29,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a verb and return its exit code: 0, 2 (usage or data), 3 (red line), 4 (signal)."""
     args = list(sys.argv[1:] if argv is None else argv)
     try:
-        if args and args[0] in TRAINER_VERBS:
+        if args and args[0] in TRAINER_VERBS and args[1:] not in (["-h"], ["--help"]):
             return _run_trainer(args)
         parser = argparse.ArgumentParser(
             prog="python -m qwen_lightning", description="Train LoRA adapters of one backbone, with brakes."
         )
         verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
         for verb, text in TRAINER_VERBS.items():
-            verbs.add_parser(verb, help=text)
+            _describe(verbs.add_parser(verb, help=text, description=text[0].upper() + text[1:] + "."), verb)
         for verb, text in COMMANDS.items():
             command = verbs.add_parser(verb, help=text, description=text[0].upper() + text[1:] + ".")
             if args and args[0] == verb:
@@ -50,10 +50,28 @@ def main(argv: Sequence[str] | None = None) -> int:
         return error.code if isinstance(error.code, int) else 2 if error.code else 0
 
 
-def _run_trainer(args: list[str]) -> int:
-    from qwen_lightning import cli
+def _describe(parser: argparse.ArgumentParser, verb: str) -> None:
+    """Help of a trainer verb, without the seconds that it takes to load torch and read every signature."""
+    parser.add_argument("-c", "--config", action="append", help="YAML; several compose, the later wins")
+    parser.add_argument("--ckpt_path", metavar="CKPT", help="checkpoint to resume from")
+    parser.add_argument("--print_config", action="store_true", help="print every setting with its value, and end")
+    parser.add_argument("--KEY", metavar="VALUE", help="any setting, such as --model.learning_rate 1e-6")
+    parser.add_argument(
+        "--model.help", metavar="CLASS", help="what a class takes, such as GRPOModule; also --data.help"
+    )
+    parser.epilog = f"example: python -m qwen_lightning {verb} -c configs/grpo_sql.yaml -c configs/demo/grpo_sql.yaml"
 
-    cli.run(args)
+
+def _run_trainer(args: list[str]) -> int:
+    from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+    from qwen_lightning import cli
+    from qwen_lightning.errors import SignalStop
+
+    try:
+        cli.run(args)
+    except (SIGTERMException, KeyboardInterrupt) as error:
+        raise SignalStop("a signal ended the run before its first step; nothing was trained") from error
     return 0
 
 

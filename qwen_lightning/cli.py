@@ -15,6 +15,7 @@ from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCL
 import qwen_lightning.callbacks
 import qwen_lightning.execution.executors  # noqa: F401
 from qwen_lightning.commands.workbench import read_config
+from qwen_lightning.callbacks.completions import CompletionsWriter
 from qwen_lightning.data.base import RecordDataModule
 from qwen_lightning.data.grpo import GRPODataModule  # noqa: F401
 from qwen_lightning.data.sft import SFTDataModule  # noqa: F401
@@ -51,6 +52,7 @@ class QwenLightningCLI(LightningCLI):
         parser.link_arguments("tasks", "data.init_args.tasks", apply_on="instantiate")
         parser.link_arguments("rewards", "model.init_args.rewards", apply_on="instantiate")
         parser.link_arguments("model.init_args.name_or_path", "data.init_args.tokenizer")
+        parser.link_arguments("model.init_args.revision", "data.init_args.tokenizer_revision")
         # A GRPO prompt must leave room for its completion; SFTDataModule has no such argument and no such link.
         parser.link_arguments("model.init_args.max_completion_length", "data.init_args.max_completion_length")
         parser.link_arguments("seed_everything", "data.init_args.seed", compute_fn=int)
@@ -62,8 +64,19 @@ class QwenLightningCLI(LightningCLI):
         except ValueError as error:  # what a constructor refuses comes wrapped in the types that were tried
             raise ConfigError(_explain(str(error))) from error
 
+    def before_predict(self) -> None:
+        """Predictions that nobody writes would be lost."""
+        if not any(isinstance(callback, CompletionsWriter) for callback in self.trainer.callbacks):  # type: ignore[attr-defined]
+            self.trainer.callbacks.append(CompletionsWriter())  # type: ignore[attr-defined]
+
     def after_fit(self) -> None:
-        """Raise what a callback stopped the run for, now that everything is saved."""
+        """Raise what a callback stopped the run for, now that everything is saved.
+
+        The main process alone does: a launcher kills all when another ends with an error.
+        """
+        self.trainer.strategy.barrier("after_fit")
+        if not self.trainer.is_global_zero:
+            return
         for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
             stop = getattr(callback, "stop", None)
             if isinstance(stop, QwenLightningError):
@@ -80,6 +93,7 @@ def run(args: ArgsType) -> QwenLightningCLI:
         warnings.filterwarnings("ignore", message)
     logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
     logging.getLogger("lightning.fabric.utilities.seed").setLevel(logging.WARNING)
+    logging.getLogger("lightning.pytorch.trainer.connectors.checkpoint_connector").setLevel(logging.WARNING)
     _read_files(args)
     try:
         return _make(args, run=True)

@@ -163,7 +163,6 @@ def test_regression_records_that_are_trained_on_are_refused(
 ) -> None:
     lines = stage.demo.file("task_sft").read_text().splitlines()
     leaked = tmp_path / "leaked.jsonl"
-    leaked.write_text(json.dumps(json.loads(lines[4]) | {"id": "leaked", "gold": "another gold"}) + "\n")
     record = json.loads(lines[4])
     leaked.write_text(json.dumps(record | {"id": "leaked", "input": record["input"].upper() + "  "}) + "\n")
     assert stage.fit("sft", 1, None, f"--data.task_regression=[{leaked}]") == 2
@@ -261,3 +260,36 @@ def test_a_checkpoint_that_cannot_be_resumed_from_is_named(
         error = capsys.readouterr().err.strip().splitlines()[-1]
         assert error.startswith(f"--ckpt_path {tmp_path / name}")
         assert said.get(name, "is no checkpoint, or a damaged one") in error
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "named"),
+    [
+        ("inner_epochs", "0", "inner_epochs"),
+        ("updates_per_rollout", "5", "prompts_per_step"),
+        ("micro_batch_tokens", "0", "micro_batch_tokens"),
+        ("temperature", "0", "temperature"),
+        ("group_size", "1", "group_size"),
+        ("learning_rate", "-1", "learning_rate"),
+        ("quantization", "none", "was trained on"),
+    ],
+)
+def test_settings_that_cannot_be_meant_are_refused(
+    stage_with_sft: Stage, capsys: pytest.CaptureFixture[str], setting: str, value: str, named: str
+) -> None:
+    assert stage_with_sft.fit("grpo", 1, None, f"--model.{setting}", value) == 2
+    assert named in capsys.readouterr().err.strip().splitlines()[-1]
+
+
+def test_an_adapter_is_not_written_over_something_else(stage: Stage, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = stage.folder / "adapters" / "base-sft"
+    folder.mkdir(parents=True)
+    (folder / "thesis.txt").write_text("years of work")
+    assert stage.fit("sft", 1) == 2
+    assert "something else than an adapter" in capsys.readouterr().err
+    assert not stage.log_dir("sft").exists() or not list(stage.log_dir("sft").glob("checkpoints/*"))
+
+
+def test_half_precision_of_adapters_is_refused(stage: Stage, capsys: pytest.CaptureFixture[str]) -> None:
+    assert stage.fit("sft", 1, None, "--trainer.precision", "bf16-true") == 2
+    assert "trainer.precision" in capsys.readouterr().err.strip().splitlines()[-1]

@@ -13,7 +13,7 @@ from qwen_lightning.__main__ import COMMANDS, TRAINER_VERBS, main
 REPOSITORY = Path(__file__).parents[1]
 
 
-@pytest.mark.parametrize("arguments", [["--help"], *([verb, "--help"] for verb in COMMANDS)])
+@pytest.mark.parametrize("arguments", [["--help"], *([verb, "--help"] for verb in (*TRAINER_VERBS, *COMMANDS))])
 def test_help_needs_no_torch(arguments: list[str]) -> None:
     code = (
         "import sys; from qwen_lightning.__main__ import main; "
@@ -41,12 +41,12 @@ def test_help_names_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
         (["fit", "-c", "nowhere.yaml"], "nowhere.yaml"),
         (["fit", "-c", "configs/sft.yaml", "--model.learning_rat", "1"], "learning_rat"),
         (["fit", "-c", "configs/sft.yaml", "--model.quantization", "fp4"], "fp4"),
-        (["regress", "--adapter", "nowhere", "--suite", "s.jsonl", "--output", "o.json"], "nowhere"),
-        (["export", "--adapter", "nowhere", "--output", "o"], "nowhere"),
+        (["regress", "--adapter", "nowhere", "--suite", "s.jsonl", "--output", "{tmp}/o.json"], "nowhere"),
+        (["export", "--adapter", "nowhere", "--output", "{tmp}/o"], "nowhere"),
     ],
 )
 def test_a_usage_fault_is_exit_code_2_and_names_what_is_wrong(
-    arguments: list[str], named: str, in_repository: Path, capsys: pytest.CaptureFixture[str]
+    arguments: list[str], named: str, in_repository: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(arguments) == 2
+    assert main([argument.format(tmp=tmp_path) for argument in arguments]) == 2
     assert named in capsys.readouterr().err.strip().splitlines()[-1]

@@ -33,6 +33,7 @@ class Manifest(BaseModel):
         base_model: Hub id or folder of the backbone.
         base_revision: Revision on the hub, where one was given.
         quantization: How the backbone was quantised in training.
+        tasks: Tasks that training saw, general aside.
         parent: None where training started from the bare backbone.
         sha256: Hash of the weights file.
         steps: Optimizer steps trained.
@@ -51,6 +52,7 @@ class Manifest(BaseModel):
     base_model: str
     base_revision: str | None = None
     quantization: str
+    tasks: list[str] = []
     parent: Parent | None = None
     sha256: str = ""
     steps: int = 0

@@ -49,12 +49,22 @@ def save_adapter(folder: str | Path, state: dict[str, Tensor], lora: LoRASetting
     config.save_pretrained(str(partial))
     manifest = manifest.model_copy(update={"versions": {name: version(name) for name in _PACKAGES}})
     manifest.write(partial)
+    require_replaceable(folder)
     if folder.exists():
-        if any(folder.iterdir()) and not (folder / MANIFEST_FILE).exists():
-            raise AdapterError(f"{folder} holds something else than an adapter; give another folder")
         shutil.rmtree(folder)
     partial.rename(folder)
     return manifest
+
+
+def require_replaceable(folder: str | Path) -> None:
+    """Refuse to write an adapter over something else.
+
+    Raises:
+        AdapterError: The folder holds files, and no adapter.
+    """
+    folder = Path(folder)
+    if folder.exists() and any(folder.iterdir()) and not (folder / MANIFEST_FILE).exists():
+        raise AdapterError(f"{folder} holds something else than an adapter; give another folder")
 
 
 def load_adapter(folder: str | Path) -> tuple[dict[str, Tensor], LoRASettings, Manifest]:

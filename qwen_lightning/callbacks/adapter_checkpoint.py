@@ -33,6 +33,12 @@ class AdapterCheckpoint(Callback):
     def __init__(self, dirpath: str, name: str) -> None:
         self.dirpath, self.name = dirpath, name
 
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        assert isinstance(pl_module, AdapterModule)
+        require_replaceable(self.dirpath)
+        if pl_module.adapter is not None and Path(pl_module.adapter).resolve() == Path(self.dirpath).resolve():
+            raise ConfigError(f"AdapterCheckpoint: dirpath {self.dirpath} is the adapter that the run starts from")
+
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not trainer.is_global_zero or interrupted(trainer):
             return

@@ -12,6 +12,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from qwen_lightning.callbacks.progress import RunProgress
 from qwen_lightning.callbacks.regression_eval import RegressionEval
+from qwen_lightning.callbacks.signals import interrupted
 from qwen_lightning.errors import ConfigError, RedLineStop
 from qwen_lightning.modules.base import AdapterModule
 from qwen_lightning.modules.grpo import GRPOModule
@@ -60,6 +61,10 @@ class RedLineBrake(Callback):
         self.history: list[dict[str, Any]] = []
         self._state: LadderState | None = None
         self._judged = -1  # step of the latest evaluation judged
+        self._crossed = ""  # what that evaluation crossed
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        self._regression(trainer)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, AdapterModule)
@@ -77,13 +82,19 @@ class RedLineBrake(Callback):
         self._judge(trainer, pl_module)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if interrupted(trainer):
+            return
         self._judge(trainer, pl_module)
+        if self._crossed and self.stop is None:
+            # No step is left in which an action could work: the run must not publish what crossed a line.
+            self.stop = self._stop_with(f"the run ended beyond it: {self._crossed}", trainer.global_step)
 
     def state_dict(self) -> dict[str, Any]:
         good = self.last_good
         return {
             "ladder": None if self._state is None else self._state.state_dict(),
             "judged": self._judged,
+            "crossed": self._crossed,
             "history": self.history,
             "last_good": None
             if good is None
@@ -93,7 +104,8 @@ class RedLineBrake(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         ladder, good = state_dict["ladder"], state_dict["last_good"]
         self._state = None if ladder is None else LadderState.from_state(ladder)
-        self._judged, self.history = state_dict["judged"], state_dict["history"]
+        self._judged, self._crossed = state_dict["judged"], state_dict["crossed"]
+        self.history = state_dict["history"]
         if good is not None:
             self.last_good = LastGood(good["step"], good["weights"], [ScoreRow.from_dict(row) for row in good["rows"]])
 
@@ -111,6 +123,7 @@ class RedLineBrake(Callback):
         decision = trainer.strategy.broadcast(decision)
         assert decision is not None
         self._state, self._judged = decision.state, regression.step
+        self._crossed = next((str(report.crossing) for report in decision.reports if report.crossing), "")
         if decision.holds:
             self._keep(pl_module, regression)
         for action in decision.actions:
@@ -123,17 +136,20 @@ class RedLineBrake(Callback):
             module.brake_factor = action.kl_factor
         module.scale_learning_rate(action.lr_factor / module.lr_factor)
         if action.kind == "stop":
-            assert self.last_good is not None
-            self.stop = RedLineStop(
-                f"red line: {action.reason}; stopped at step {action.step}, "
-                f"the adapter of step {self.last_good.step} is the last good one"
-            )
+            self.stop = self._stop_with(action.reason, action.step)
             trainer.should_stop = True
         if trainer.is_global_zero:
             log.warning("%s", action)
             for logger in trainer.loggers:
                 if isinstance(logger, TensorBoardLogger):
                     logger.experiment.add_text("brake", str(action), action.step)
+
+    def _stop_with(self, reason: str, step: int) -> RedLineStop:
+        assert self.last_good is not None
+        return RedLineStop(
+            f"red line: {reason}; stopped at step {step}, "
+            f"the adapter of step {self.last_good.step} is the last good one"
+        )
 
     def _report(self, decision: Decision, trainer: Trainer) -> None:
         kl, lr = self.ladder.factors(decision.state)
@@ -162,4 +178,6 @@ class RedLineBrake(Callback):
         for callback in trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(callback, RegressionEval):
                 return callback
+            if isinstance(callback, RedLineBrake):
+                break
         raise ConfigError("RedLineBrake needs RegressionEval before it in trainer.callbacks")

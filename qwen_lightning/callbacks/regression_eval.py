@@ -51,9 +51,6 @@ class RegressionEval(Callback):
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if interrupted(trainer):
             return
-        assert isinstance(pl_module, AdapterModule)
-        if pl_module.interrupted:
-            return
         if self.step != trainer.global_step:
             self.evaluate(trainer, pl_module)
         if trainer.is_global_zero and self.latest:

@@ -7,6 +7,7 @@ from typing import Any
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 
+from qwen_lightning.errors import ConfigError
 from qwen_lightning.modules.grpo import GRPOModule
 
 
@@ -20,6 +21,8 @@ class SampleTable(Callback):
     """
 
     def __init__(self, every_n_steps: int = 20, groups: int = 4, completions: int = 2) -> None:
+        if every_n_steps < 1:
+            raise ConfigError(f"SampleTable: every_n_steps is {every_n_steps}; it must be at least 1")
         self.every_n_steps, self.groups, self.completions = every_n_steps, groups, completions
 
     def on_train_batch_end(

@@ -11,13 +11,13 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 
 from qwen_lightning.errors import SignalStop
-from qwen_lightning.modules.base import AdapterModule
 
 
 class SignalCheckpoint(Callback):
     """On SIGTERM or SIGINT: finish the step, write a checkpoint, stop; the command exits with 4.
 
-    Nothing is evaluated any more, and no adapter is written: the run is not over. A second signal is the default action of that signal.
+    Nothing is evaluated any more, and no adapter is written: the run is not over. A second signal is the default
+    action of that signal.
 
     Args:
         filename: Name of the checkpoint, in the run's folder.
@@ -48,8 +48,6 @@ class SignalCheckpoint(Callback):
             path = Path(folder) / self.filename
             trainer.save_checkpoint(path)
             trainer.should_stop = True
-            assert isinstance(pl_module, AdapterModule)
-            pl_module.interrupted = True
             name = signal.Signals(received).name
             self.stop = SignalStop(f"{name}: stopped after step {trainer.global_step}; go on with --ckpt_path {path}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
@@ -35,6 +36,8 @@ class TargetKL(Callback):
         if not isinstance(pl_module, GRPOModule):
             raise ConfigError("TargetKL belongs to GRPO; SFT has no KL term")
         kl = float(trainer.callback_metrics["train/kl"])
+        if not math.isfinite(kl):  # no completion carried a loss
+            return
         error = max(-0.2, min(0.2, kl / self.target - 1))
         low, high = self.bounds
         pl_module.control_factor = max(low, min(high, pl_module.control_factor * (1 + error / self.horizon)))

@@ -32,6 +32,7 @@ class RecordDataModule(LightningDataModule):
     Attributes:
         general_regression_records: Bucket D, after `setup`.
         task_regression_records: Bucket E, after `setup`.
+        trained_tasks: Tasks of the training buckets, general aside, after `setup` for `fit`.
         data_hashes: SHA-256 by file, of every file that was read.
         too_long: Every record that was left out of training because it exceeds `max_seq_len`.
     """
@@ -48,11 +49,12 @@ class RecordDataModule(LightningDataModule):
         eval_batch_size: int,
         seed: int,
         num_workers: int,
+        tokenizer_revision: str | None,
     ) -> None:
         super().__init__()
         if eval_batch_size < 1:
             raise ConfigError(f"eval_batch_size is {eval_batch_size}; it must be at least 1")
-        self.tasks, self.tokenizer = tasks, tokenizer
+        self.tasks, self.tokenizer, self.tokenizer_revision = tasks, tokenizer, tokenizer_revision
         self.general_regression, self.task_regression = general_regression, task_regression
         self.test, self.predict = test, predict
         self.limits = sequence_limits(max_seq_len, tasks)
@@ -61,6 +63,7 @@ class RecordDataModule(LightningDataModule):
         self.allow_zero_length_dataloader_with_multiple_devices = True
         self.general_regression_records: list[RecordBase] = []
         self.task_regression_records: list[RecordBase] = []
+        self.trained_tasks: list[str] = []
         self.data_hashes: dict[str, str] = {}
         self.too_long: list[TooLong] = []
         self._buckets: dict[str, list[Located]] = {}
@@ -70,7 +73,7 @@ class RecordDataModule(LightningDataModule):
     @cached_property
     def renderer(self) -> ChatRenderer:
         """Chat rendering with the model's tokenizer."""
-        return ChatRenderer.from_pretrained(self.tokenizer)
+        return ChatRenderer.from_pretrained(self.tokenizer, self.tokenizer_revision)
 
     @property
     def world_size(self) -> int:
@@ -97,7 +100,9 @@ class RecordDataModule(LightningDataModule):
         self.general_regression_records = [item.record for item in general]
         self.task_regression_records = [item.record for item in tasks]
         if stage == "fit":
-            refuse_overlap(self._read_training(), [*general, *tasks])
+            trained = self._read_training()
+            refuse_overlap(trained, [*general, *tasks])
+            self.trained_tasks = sorted({item.record.task for item in trained} - {"general"})
             self._encode_training()
             self._loader, self._resumed_state = None, {}
         elif stage == "test":
@@ -179,6 +184,8 @@ class RecordDataModule(LightningDataModule):
     def _eval_loader(self, records: list[RecordBase], settings: str) -> EvalLoader:
         if not records:
             raise ConfigError(f"there is nothing to evaluate: {settings} are empty")
+        if len(records) < self.world_size:
+            raise ConfigError(f"{len(records)} records for {self.world_size} devices; use fewer devices")
         return EvalLoader(records, self.tasks, self.renderer, self.eval_batch_size, self.rank, self.world_size)
 
     def _report_too_long(self, setting: str, encoded: Encoded) -> None:

@@ -20,6 +20,7 @@ class GRPODataModule(RecordDataModule):
     Args:
         tasks: The tasks that the records belong to.
         tokenizer: Hub id or folder of the tokenizer; the model's own.
+        tokenizer_revision: Its revision on the hub; the model's own.
         prompts: Prompts to train on (bucket C): record files, or a folder of them.
         general_prompts: General prompts (bucket B), on which only the KL term acts.
         general_regression: General records that measure forgetting (bucket D); never trained on.
@@ -55,6 +56,7 @@ class GRPODataModule(RecordDataModule):
         eval_batch_size: int = 8,
         seed: int = 0,
         num_workers: int = 0,
+        tokenizer_revision: str | None = None,
     ) -> None:
         super().__init__(
             tasks=tasks,
@@ -67,6 +69,7 @@ class GRPODataModule(RecordDataModule):
             eval_batch_size=eval_batch_size,
             seed=seed,
             num_workers=num_workers,
+            tokenizer_revision=tokenizer_revision,
         )
         if max_completion_length < 1:
             raise ConfigError(f"max_completion_length is {max_completion_length}; it must be at least 1")

@@ -22,6 +22,7 @@ class SFTDataModule(RecordDataModule):
     Args:
         tasks: The tasks that the records belong to.
         tokenizer: Hub id or folder of the tokenizer; the model's own.
+        tokenizer_revision: Its revision on the hub; the model's own.
         task_sft: Task examples to train on (bucket A): record files, or a folder of them.
         general_sft: General examples to train on (bucket B).
         general_regression: General records that measure forgetting (bucket D); never trained on.
@@ -59,6 +60,7 @@ class SFTDataModule(RecordDataModule):
         eval_batch_size: int = 8,
         seed: int = 0,
         num_workers: int = 0,
+        tokenizer_revision: str | None = None,
     ) -> None:
         super().__init__(
             tasks=tasks,
@@ -71,6 +73,7 @@ class SFTDataModule(RecordDataModule):
             eval_batch_size=eval_batch_size,
             seed=seed,
             num_workers=num_workers,
+            tokenizer_revision=tokenizer_revision,
         )
         for name, value in (("batch_size", batch_size), ("bucket_window", bucket_window)):
             if value < 1:

@@ -48,6 +48,16 @@ class StepMetrics:
                 norm = torch.as_tensor(gradient_norm, device=loss.device).detach().double()
                 self._add("gradient_norm", torch.stack([norm, torch.ones_like(norm)]))
 
+    def add(self, name: str, values: Tensor) -> None:
+        """Add values of any shape to the mean of a metric.
+
+        Args:
+            name: The metric's.
+            values: On the device that ranks reduce on.
+        """
+        total = values.detach().double().sum()
+        self._add(name, torch.stack([total, torch.full_like(total, values.numel())]))
+
     def compute(self) -> dict[str, Tensor]:
         """Metric name to value (), over all ranks; every rank must call it. A mean of nothing is left out."""
         means, maxima = sorted(self._means), sorted(self._maxima)

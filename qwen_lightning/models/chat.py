@@ -47,7 +47,7 @@ class ChatRenderer:
         self.tokenizer = tokenizer
 
     @classmethod
-    def from_pretrained(cls, name_or_path: str) -> ChatRenderer:
+    def from_pretrained(cls, name_or_path: str, revision: str | None = None) -> ChatRenderer:
         """Load the tokenizer of a hub id or a folder.
 
         Raises:
@@ -56,7 +56,7 @@ class ChatRenderer:
         from transformers import AutoTokenizer
 
         try:
-            return cls(AutoTokenizer.from_pretrained(name_or_path))
+            return cls(AutoTokenizer.from_pretrained(name_or_path, revision=revision))
         except (OSError, ValueError) as error:
             raise ConfigError(
                 f"no tokenizer at {name_or_path!r}; give a folder or a hub id ({str(error).splitlines()[0]})"

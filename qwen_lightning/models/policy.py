@@ -33,7 +33,7 @@ class LoRASettings:
 
     r: int = 16
     alpha: int = 32
-    dropout: float = 0.0
+    dropout: float = 0.05
     target_modules: list[str] = field(default_factory=lambda: ["q_proj", "v_proj", "o_proj"])
 
     def to_peft(self) -> LoraConfig:

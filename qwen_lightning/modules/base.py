@@ -16,10 +16,10 @@ from torch.nn.utils import clip_grad_norm_
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 
-from qwen_lightning.adapters.manifest import Parent
+from qwen_lightning.adapters.manifest import Manifest, Parent
 from qwen_lightning.adapters.store import load_adapter
 from qwen_lightning.data.batches import EvalBatch
-from qwen_lightning.errors import AdapterError
+from qwen_lightning.errors import AdapterError, ConfigError
 from qwen_lightning.evaluation.evaluator import Evaluator
 from qwen_lightning.losses.base import LossOutput, StepTotals
 from qwen_lightning.metrics.verdicts import VerdictMetrics
@@ -34,6 +34,17 @@ from qwen_lightning.tasks.registry import TaskRegistry
 
 T = TypeVar("T")
 Schedule = Literal["constant", "linear", "cosine"]
+_PRECISIONS = ("32-true", "bf16-mixed")
+
+
+def require_at_least(setting: str, value: float, least: float) -> None:
+    """Refuse a setting below its least value.
+
+    Raises:
+        ConfigError: It is below.
+    """
+    if not value >= least:
+        raise ConfigError(f"{setting} is {value}; it must be at least {least}")
 
 
 class AdapterModule(LightningModule):
@@ -68,6 +79,14 @@ class AdapterModule(LightningModule):
         with_reference: bool,
     ) -> None:
         super().__init__()
+        for setting, value, least in (
+            ("micro_batch_tokens", micro_batch_tokens, 1),
+            ("max_completion_length", max_completion_length, 1),
+            ("warmup_steps", warmup_steps, 0),
+            ("learning_rate", learning_rate, 0),
+            ("gradient_clip", gradient_clip, 0),
+        ):
+            require_at_least(setting, value, least)
         self.automatic_optimization = False
         self.strict_loading = False  # only the policy is in the checkpoint; its keys are compared on load
         self.name_or_path, self.revision, self.quantization, self.dtype_name = (
@@ -94,7 +113,7 @@ class AdapterModule(LightningModule):
     @cached_property
     def renderer(self) -> ChatRenderer:
         """The backbone's tokenizer and chat template."""
-        return ChatRenderer.from_pretrained(self.name_or_path)
+        return ChatRenderer.from_pretrained(self.name_or_path, self.revision)
 
     def configure_model(self) -> None:
         if hasattr(self, "policy"):
@@ -102,10 +121,12 @@ class AdapterModule(LightningModule):
         start = None
         if self.adapter is not None:
             start, shape, manifest = load_adapter(self.adapter)
-            self.check_parent(manifest.name)
+            self.check_parent(manifest)
             self.parent = Parent(name=manifest.name, sha256=manifest.sha256)
             self.lora = LoRASettings(shape.r, shape.alpha, self.lora.dropout, shape.target_modules)
-        backbone = load_backbone(self.name_or_path, self.quantization, self.dtype_name, self._root_device, self.revision)
+        backbone = load_backbone(
+            self.name_or_path, self.quantization, self.dtype_name, self._root_device, self.revision
+        )
         if self.gradient_checkpointing:
             enable_checkpointing(backbone)
         # Lightning keeps the mode that it finds: without this, dropout and checkpointing would be off.
@@ -116,17 +137,38 @@ class AdapterModule(LightningModule):
         """Where the trainer will put the module; `self.device` still says CPU while weights are built."""
         return self._trainer.strategy.root_device if self._trainer is not None else self.device
 
-    def check_parent(self, name: str) -> None:
+    def check_parent(self, manifest: Manifest) -> None:
         """Refuse an adapter that this stage must not start from.
 
         Raises:
-            AdapterError: It must not.
+            AdapterError: It was trained on another base.
         """
+        if (manifest.base_model, manifest.quantization) != (self.name_or_path, self.quantization):
+            raise AdapterError(
+                f"{self.adapter} was trained on {manifest.base_model} ({manifest.quantization}), the config has "
+                f"{self.name_or_path} ({self.quantization}); give the same base (where it only moved, say so in the "
+                "adapter's manifest.json)"
+            )
 
     @cached_property
     def evaluator(self) -> Evaluator:
         """Evaluation of the policy with greedy completions."""
-        return Evaluator(self.policy, self.renderer, self.tasks, self.rewards, self.rollout, self.max_completion_length)
+        return Evaluator(
+            self.policy,
+            self.renderer,
+            self.tasks,
+            self.rewards,
+            self.rollout,
+            self.max_completion_length,
+            self.micro_batch_tokens,
+        )
+
+    def setup(self, stage: str) -> None:
+        if self.trainer.precision not in _PRECISIONS:
+            raise ConfigError(
+                f"trainer.precision is {self.trainer.precision}; use {' or '.join(_PRECISIONS)}: adapters are trained "
+                "in fp32, whatever the backbone's dtype"
+            )
 
     def on_train_start(self) -> None:
         if self._random_states is not None:
@@ -134,6 +176,8 @@ class AdapterModule(LightningModule):
             self._random_states = None
 
     def teardown(self, stage: str) -> None:
+        if "evaluator" in self.__dict__:
+            self.evaluator.close()
         self.tasks.close()
 
     # ------------------------------------------------------------------ optimization
@@ -210,19 +254,40 @@ class AdapterModule(LightningModule):
             return (step + 1) / (self.warmup_steps + 1)
         if self.schedule == "constant":
             return 1.0
-        total = max(self.trainer.estimated_stepping_batches, self.warmup_steps + 1)
+        total = max(self._planned_steps(), self.warmup_steps + 1)
         left = max(0.0, (total - step) / (total - self.warmup_steps))
         return left if self.schedule == "linear" else 0.5 * (1 + torch.cos(torch.tensor(torch.pi * (1 - left))).item())
+
+    @property
+    def updates_per_batch(self) -> int:
+        """Optimizer steps a batch."""
+        return 1
+
+    def _planned_steps(self) -> float:
+        """Optimizer steps of the whole run.
+
+        Raises:
+            ConfigError: The run has no planned end, and its schedule needs one.
+        """
+        planned, most = self.trainer.estimated_stepping_batches, self.trainer.max_steps
+        if most < 0:
+            planned *= self.updates_per_batch
+        if planned == float("inf"):
+            raise ConfigError(f"schedule {self.schedule} needs an end: set trainer.max_steps or trainer.max_epochs")
+        return planned
 
     # ------------------------------------------------------------------ checkpoints
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["state_dict"] = self._policy_part(checkpoint["state_dict"])
         checkpoint["parent"] = None if self.parent is None else self.parent.model_dump()
+        checkpoint["base"] = self._base()
         checkpoint["lr_factor"] = self.lr_factor
         checkpoint["random_states"] = random_state()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        if checkpoint["base"] != self._base():
+            raise AdapterError(f"the checkpoint's base and adapter shape are {checkpoint['base']}, not {self._base()}")
         own = self._policy_part(self.state_dict())
         if own.keys() != checkpoint["state_dict"].keys():
             raise AdapterError(
@@ -236,6 +301,16 @@ class AdapterModule(LightningModule):
             )
         self.lr_factor = checkpoint["lr_factor"]
         self._random_states = checkpoint["random_states"]
+
+    def _base(self) -> dict[str, Any]:
+        """What a checkpoint's weights mean nothing without."""
+        return {
+            "name_or_path": self.name_or_path,
+            "revision": self.revision,
+            "quantization": self.quantization,
+            "r": self.lora.r,
+            "alpha": self.lora.alpha,
+        }
 
     @staticmethod
     def _policy_part(state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from qwen_lightning.adapters.manifest import Manifest
 from qwen_lightning.data.batches import GRPOBatch
 from qwen_lightning.errors import AdapterError, ConfigError, ProbeError
 from qwen_lightning.losses.base import LossOutput, StepTotals
@@ -21,9 +22,9 @@ from qwen_lightning.metrics.step import StepMetrics
 from qwen_lightning.metrics.verdicts import VerdictMetrics
 from qwen_lightning.models.backbone import DType, Quantization
 from qwen_lightning.models.policy import LoRASettings
-from qwen_lightning.modules.base import AdapterModule, Schedule
+from qwen_lightning.modules.base import AdapterModule, Schedule, require_at_least
 from qwen_lightning.rewards.table import RewardTable
-from qwen_lightning.rollout.advantages import Scale, flat_fraction, reward_std
+from qwen_lightning.rollout.advantages import Scale, flat_groups, reward_std
 from qwen_lightning.rollout.base import RolloutEngine
 from qwen_lightning.rollout.collect import Collector
 from qwen_lightning.rollout.experience import Experience
@@ -105,7 +106,7 @@ class GRPOModule(AdapterModule):
         super().__init__(
             name_or_path=name_or_path,
             adapter=adapter,
-            lora=LoRASettings(),
+            lora=LoRASettings(dropout=0.0),
             tasks=tasks,
             rewards=rewards,
             rollout=rollout,
@@ -123,6 +124,13 @@ class GRPOModule(AdapterModule):
             max_completion_length=max_completion_length,
             with_reference=True,
         )
+        for setting, value in (
+            ("inner_epochs", inner_epochs),
+            ("updates_per_rollout", updates_per_rollout),
+            ("verify_threads", verify_threads),
+        ):
+            require_at_least(setting, value, 1)
+        require_at_least("resample_flat_groups", resample_flat_groups, 0)
         if beta <= 0:
             raise ConfigError(f"beta is {beta}; GRPO here always keeps KL on: give a value above 0, such as 0.04")
         if temperature <= 0:
@@ -132,6 +140,11 @@ class GRPOModule(AdapterModule):
         if group_size < 2:
             raise ConfigError(f"group_size is {group_size}; an advantage needs a group of at least 2")
         self.loss = loss or GRPOLoss()
+        if self.loss.loss_type == "dr_grpo" and self.loss.max_completion_length != max_completion_length:
+            raise ConfigError(
+                f"loss.max_completion_length is {self.loss.max_completion_length}, max_completion_length is "
+                f"{max_completion_length}; dr_grpo divides by the rollout's limit: give the same"
+            )
         self.group_size, self.temperature, self.beta = group_size, temperature, beta
         self.scale_rewards: Scale = scale_rewards
         self.mask_truncated, self.resample_flat_groups = mask_truncated, resample_flat_groups
@@ -155,8 +168,18 @@ class GRPOModule(AdapterModule):
             )
         super().configure_model()
 
-    def check_parent(self, name: str) -> None:
-        if name == "persona":
+    @property
+    def updates_per_batch(self) -> int:
+        return self.inner_epochs * self.updates_per_rollout
+
+    def teardown(self, stage: str) -> None:
+        if "collector" in self.__dict__:
+            self.collector.verifier.close()
+        super().teardown(stage)
+
+    def check_parent(self, manifest: Manifest) -> None:
+        super().check_parent(manifest)
+        if "persona" in (manifest.name, *manifest.tasks):
             raise AdapterError(f"{self.adapter} is a persona adapter; persona never meets GRPO: start from base-sft")
 
     @cached_property
@@ -184,7 +207,7 @@ class GRPOModule(AdapterModule):
             batch.task_prompt_ids,
             batch.general_records,
             batch.general_prompt_ids,
-            keep_old=self.inner_epochs * self.updates_per_rollout > 1,
+            keep_old=self.updates_per_batch > 1,
             gather=lambda rewards: torch.as_tensor(self.all_gather(rewards.to(self.device))).cpu(),
         )
         if not self._probed:
@@ -232,18 +255,20 @@ class GRPOModule(AdapterModule):
         Raises:
             ProbeError: They are not.
         """
-        chosen = range(min(_PROBED, len(experience.sequences)))
-        own = torch.cat(self.collector.logprobs([experience.sequences[i] for i in chosen])).cpu()
-        engine = torch.cat([experience.completions[i].logprobs for i in chosen])
-        difference = (own - engine).abs().mean().item()
+        sequences = experience.sequences[:_PROBED]
+        own = torch.cat(self.collector.logprobs(sequences))
+        engine = torch.cat([completion.logprobs for completion in experience.completions[:_PROBED]]).to(own.device)
+        # All ranks raise together, or the others would wait for the one that did.
+        difference = self.reduce((own - engine).abs().mean(), "max").item()
         if difference > self.probe_tolerance:
             raise ProbeError(
                 f"the rollout engine's log-probs differ from the trainer's by {difference:.4f} on average "
                 f"(probe_tolerance {self.probe_tolerance}): it does not sample from the policy that is trained"
             )
         if self.global_step == 0:
-            reference = torch.cat([experience.reference_logprobs[i] for i in chosen]).cpu()
-            drift = (own - reference).abs().max().item()
+            with self.policy.reference():  # in the very packs of the policy: a kernel may round by shape
+                reference = torch.cat(self.collector.logprobs(sequences))
+            drift = self.reduce((own - reference).abs().max(), "max").item()
             if drift > _SAME:
                 raise ProbeError(
                     f"policy and reference differ by {drift:.2e} in log-prob before the first step; they must be equal"
@@ -253,21 +278,19 @@ class GRPOModule(AdapterModule):
     def _log_step(
         self, experience: Experience, metrics: StepMetrics, rate: float, collecting: float, updating: float
     ) -> None:
+        lengths = [len(completion.ids) for completion in experience.completions]
+        for name, values in {
+            "reward_std": reward_std(experience.rewards, 1),
+            "null_rewards": experience.rewards.isnan().float(),
+            "flat_groups": flat_groups(experience.rewards).float(),
+            "completion_length": torch.tensor(lengths),
+            "truncated": torch.tensor([completion.truncated for completion in experience.completions]),
+        }.items():
+            metrics.add(name, values.to(self.device))
         losses = metrics.compute()
         checks = VerdictMetrics().to(self.device)
         checks.update(experience.rows())
         verdicts = checks.compute()
-        lengths = [len(completion.ids) for completion in experience.completions]
-        local = {
-            "reward_std": reward_std(experience.rewards),
-            "null_rewards": experience.rewards.isnan().float().mean(),
-            "flat_groups": flat_fraction(experience.rewards),
-            "completion_length": float(sum(lengths) / len(lengths)),
-            "truncated": sum(completion.truncated for completion in experience.completions) / len(lengths),
-            "collect_seconds": collecting,
-            "update_seconds": updating,
-        }
-        self.log_dict({f"train/{name}": value for name, value in local.items()}, sync_dist=self.trainer.world_size > 1)
         shown: dict[str, Any] = {
             "reward": verdicts.get(f"{experience.task}/reward", torch.nan),
             "kl": losses.pop("kl", torch.nan),
@@ -276,7 +299,8 @@ class GRPOModule(AdapterModule):
             "tokens_per_second": self.trainer.world_size * sum(lengths) / (collecting + updating),
         }
         factors = {"beta_configured": self.beta, "beta_brake": self.brake_factor, "beta_control": self.control_factor}
-        logged: dict[str, Any] = {**losses, **factors, **verdicts}
+        seconds = {"collect_seconds": collecting, "update_seconds": updating}
+        logged: dict[str, Any] = {**losses, **factors, **seconds, **verdicts}
         self.log_dict({f"train/{name}": value for name, value in logged.items()})
         self.log_dict({f"train/{name}": value for name, value in shown.items()}, prog_bar=True)
 

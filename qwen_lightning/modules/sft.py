@@ -82,7 +82,7 @@ class SFTModule(AdapterModule):
         super().__init__(
             name_or_path=name_or_path,
             adapter=adapter,
-            lora=lora or LoRASettings(dropout=0.05),
+            lora=lora,
             tasks=tasks,
             rewards=rewards,
             rollout=rollout,

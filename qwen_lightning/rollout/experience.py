@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from qwen_lightning.errors import ConfigError
 from qwen_lightning.records import RecordBase
 from qwen_lightning.regression.scores import ScoreRow
 from qwen_lightning.rollout.base import Completion
@@ -83,7 +84,16 @@ class Experience:
         ]
 
     def minibatches(self, count: int) -> list[list[int]]:
-        """Completions of each optimizer step: whole groups in turn, the general ones spread over the steps."""
+        """Completions of each optimizer step: whole groups in turn, the general ones spread over the steps.
+
+        Raises:
+            ConfigError: There are fewer groups than steps.
+        """
+        if count > self.groups:
+            raise ConfigError(
+                f"updates_per_rollout is {count}, but a device has {self.groups} prompts a step; "
+                "lower it or raise prompts_per_step"
+            )
         parts: list[list[int]] = [[] for _ in range(count)]
         for group in range(self.groups):
             parts[group % count] += range(group * self.group_size, (group + 1) * self.group_size)

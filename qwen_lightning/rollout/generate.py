@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, cast
 
 import torch
 from torch import Tensor
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 
+from qwen_lightning.errors import ConfigError
 from qwen_lightning.models.chat import ChatRenderer
 from qwen_lightning.models.policy import PolicyModel
 from qwen_lightning.rollout.base import Completion, RolloutEngine
@@ -18,10 +20,14 @@ class GenerateRollout(RolloutEngine):
 
     Args:
         batch_size: Sequences decoded at once.
+        batch_tokens: Tokens of prompts and completions decoded at once, padding included: their keys and values take
+            147 kB each in Qwen3-8B. A prompt's own samples always share a batch.
     """
 
-    def __init__(self, batch_size: int = 64) -> None:
-        self.batch_size = batch_size
+    def __init__(self, batch_size: int = 64, batch_tokens: int = 32768) -> None:
+        if batch_size < 1 or batch_tokens < 1:
+            raise ConfigError(f"batch_size {batch_size} and batch_tokens {batch_tokens} must be at least 1")
+        self.batch_size, self.batch_tokens = batch_size, batch_tokens
 
     def generate(
         self,
@@ -34,15 +40,28 @@ class GenerateRollout(RolloutEngine):
     ) -> list[list[Completion]]:
         # Prompts of like length share a batch, so that little is padded.
         order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
-        stride = max(1, self.batch_size // samples)
         completions: list[list[Completion]] = [[] for _ in prompts]
         with policy.evaluating():
-            for start in range(0, len(order), stride):
-                chunk = order[start : start + stride]
+            for chunk in self._chunks(order, prompts, samples, max_new_tokens):
                 batch = self._batch(policy, renderer, [prompts[i] for i in chunk], samples, max_new_tokens, temperature)
                 for position, index in enumerate(chunk):
                     completions[index] = batch[position * samples : (position + 1) * samples]
         return completions
+
+    def _chunks(
+        self, order: list[int], prompts: list[list[int]], samples: int, max_new_tokens: int
+    ) -> Iterator[list[int]]:
+        """Prompts of a batch; `order` is by length, so the last one sets the width."""
+        chunk: list[int] = []
+        for index in order:
+            rows = (len(chunk) + 1) * samples
+            full = rows > self.batch_size or rows * (len(prompts[index]) + max_new_tokens) > self.batch_tokens
+            if chunk and full:
+                yield chunk
+                chunk = []
+            chunk.append(index)
+        if chunk:
+            yield chunk
 
     def _batch(
         self,

@@ -82,8 +82,17 @@ def test_a_line_that_holds_does_nothing(dropping: Stage, scalars) -> None:
     assert set(scalars(dropping.log_dir("free"))["brake/level"]) == {0.0}
 
 
+def test_a_line_that_is_crossed_at_the_end_is_not_published(
+    dropping: Stage, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(dropping, "grpo", 1, "short", GENERAL_RECORDS) == 3
+    assert "the run ended beyond it" in capsys.readouterr().err.strip().splitlines()[-1]
+    manifest = Manifest.read(dropping.folder / "adapters" / "sql")
+    assert (manifest.steps, manifest.metrics_after["general/all"]) == (0, 1.0)
+
+
 def test_a_resume_in_the_middle_of_an_escalation_goes_on(dropping: Stage, scalars) -> None:
-    assert run(dropping, "grpo", 2, "first", GENERAL_RECORDS) == 0
+    assert run(dropping, "grpo", 2, "first", GENERAL_RECORDS) == 3
     middle = next(dropping.log_dir("first").glob("checkpoints/*step=2.ckpt"))
     assert run(dropping, "grpo", 12, "second", 0, "--ckpt_path", str(middle)) == 3
     values = scalars(dropping.log_dir("second"))

@@ -27,7 +27,9 @@ def test_factor_follows_the_kl(trained: Stage, stage: Stage, scalars, target: fl
     assert values["train/beta"] == pytest.approx([0.04 * factor for factor in factors])
 
 
-@pytest.mark.parametrize("settings", [{"target": 0.0}, {"target": 1.0, "horizon": 0}, {"target": 1.0, "bounds": (0, 2)}])
+@pytest.mark.parametrize(
+    "settings", [{"target": 0.0}, {"target": 1.0, "horizon": 0}, {"target": 1.0, "bounds": (0, 2)}]
+)
 def test_settings_that_cannot_be_meant(settings: dict) -> None:
     with pytest.raises(ConfigError):
         TargetKL(**settings)

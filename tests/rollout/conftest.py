@@ -21,12 +21,12 @@ def renderer(demo: TinyDemo) -> ChatRenderer:
 def policy(demo: TinyDemo) -> PolicyModel:
     """An adapter that does something, and a reference that is the same."""
     torch.manual_seed(0)
-    model = PolicyModel(load_backbone(str(demo.base), "none", "float32"), LoRASettings())
+    model = PolicyModel(load_backbone(str(demo.base), "none", "float32"), LoRASettings(dropout=0.0))
     for name, parameter in model.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=0.2)
     start = {name: tensor.clone() for name, tensor in model.adapter_state().items()}
-    return PolicyModel(load_backbone(str(demo.base), "none", "float32"), LoRASettings(), start, with_reference=True)
+    return PolicyModel(load_backbone(str(demo.base), "none", "float32"), LoRASettings(dropout=0.0), start, with_reference=True)
 
 
 @pytest.fixture(scope="session")

@@ -56,6 +56,14 @@ def test_order_and_batching_do_not_matter_to_greedy(
     assert [group[0].ids for group in whole] == [group[0].ids for group in single[::-1]]
 
 
+def test_a_batch_keeps_to_its_tokens() -> None:
+    prompts = [[0] * length for length in (5, 5, 6, 30, 2)]
+    order = sorted(range(5), key=lambda index: len(prompts[index]))
+    chunks = list(GenerateRollout(batch_size=8, batch_tokens=60)._chunks(order, prompts, 2, 10))
+    assert chunks == [[4, 0], [1], [2], [3]]  # 4 rows of 15 fill it; one prompt's samples are never split
+    assert list(GenerateRollout(batch_size=4)._chunks(order, prompts, 2, 10)) == [[4, 0], [1, 2], [3]]
+
+
 def test_a_completion_ends_with_its_end_of_turn_or_is_truncated(
     policy: PolicyModel, renderer: ChatRenderer, prompts: Prompts
 ) -> None:
