@@ -1,6 +1,6 @@
 # Trains on one or several GPUs:
 #   docker build -t qwen_lightning .
-#   docker run --gpus all -v "$PWD":/work qwen_lightning fit -c configs/sft.yaml
+#   docker run --gpus all --user "$(id -u):$(id -g)" -e HOME=/tmp -v "$PWD":/work qwen_lightning fit -c configs/sft.yaml
 FROM nvidia/cuda:12.8.1-runtime-ubuntu24.04
 
 ENV DEBIAN_FRONTEND=noninteractive \
@@ -17,7 +17,8 @@ RUN apt-get update \
     && apt-get install -y --no-install-recommends python3 python3-dev python3-venv gcc libc6-dev \
     && rm -rf /var/lib/apt/lists/* \
     && python3 -m venv "$VIRTUAL_ENV" \
-    && useradd --create-home --uid 10001 trainer
+    && useradd --create-home --uid 10001 trainer \
+    && install --directory --owner trainer /work
 
 # torch in a layer of its own: it changes seldom and is large.
 RUN pip install torch==2.13.0

@@ -186,7 +186,7 @@ class RecordDataModule(LightningDataModule):
             raise ConfigError(f"there is nothing to evaluate: {settings} are empty")
         if len(records) < self.world_size:
             raise ConfigError(f"{len(records)} records for {self.world_size} devices; use fewer devices")
-        return EvalLoader(records, self.tasks, self.renderer, self.eval_batch_size, self.rank, self.world_size)
+        return EvalLoader(records, self.eval_batch_size, self.rank, self.world_size)
 
     def _report_too_long(self, setting: str, encoded: Encoded) -> None:
         """Say which records were left out; refuse to go on without any.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypedDict
@@ -12,9 +11,7 @@ from torch import Tensor
 
 from qwen_lightning.data.buckets import padded
 from qwen_lightning.data.encoding import Encoded
-from qwen_lightning.models.chat import ChatRenderer
 from qwen_lightning.records import RecordBase
-from qwen_lightning.tasks.registry import TaskRegistry
 
 IGNORED = -100
 
@@ -108,13 +105,10 @@ class EvalBatch:
     """Records to answer, in file order; it holds no tensors and stays where it is."""
 
     records: list[RecordBase]
-    prompt_ids: list[list[int]]
-    completion_ids: list[list[int] | None]
-    """Target of each record, with the end-of-turn token; None where it has no gold."""
 
 
 class EvalLoader:
-    """Yields records in batches, tokenised as they come; each rank has its share, and no record comes twice.
+    """Yields records in batches; each rank has its share, and no record comes twice.
 
     Args:
         records: All records, on every rank.
@@ -123,33 +117,13 @@ class EvalLoader:
         world_size: Number of ranks.
     """
 
-    def __init__(
-        self,
-        records: Sequence[RecordBase],
-        tasks: TaskRegistry,
-        renderer: ChatRenderer,
-        batch_size: int,
-        rank: int = 0,
-        world_size: int = 1,
-    ) -> None:
+    def __init__(self, records: Sequence[RecordBase], batch_size: int, rank: int = 0, world_size: int = 1) -> None:
         self.records = list(records)[rank::world_size]
-        self.tasks, self.renderer, self.batch_size = tasks, renderer, batch_size
+        self.batch_size = batch_size
 
     def __len__(self) -> int:
-        return math.ceil(len(self.records) / self.batch_size)
+        return -(-len(self.records) // self.batch_size)
 
     def __iter__(self) -> Iterator[EvalBatch]:
         for start in range(0, len(self.records), self.batch_size):
-            batch = EvalBatch([], [], [])
-            for record in self.records[start : start + self.batch_size]:
-                task = self.tasks[record.task]
-                prompt = task.prompt(record)
-                batch.records.append(record)
-                if record.gold is None:
-                    batch.prompt_ids.append(self.renderer.prompt_ids(prompt))
-                    batch.completion_ids.append(None)
-                else:
-                    example = self.renderer.example(prompt, task.target(record))
-                    batch.prompt_ids.append(example.prompt_ids)
-                    batch.completion_ids.append(example.completion_ids)
-            yield batch
+            yield EvalBatch(self.records[start : start + self.batch_size])

@@ -73,24 +73,11 @@ def test_a_grpo_batch_holds_records_and_their_prompts(
     assert pickle.loads(pickle.dumps(batch)) == batch
 
 
-def test_evaluation_gives_each_rank_its_share_and_no_record_twice(
-    located: Locate, make: Make, registry: TaskRegistry, renderer: ChatRenderer
-) -> None:
+def test_evaluation_gives_each_rank_its_share_and_no_record_twice(located: Locate, make: Make) -> None:
     records = [item.record for item in located("sql", [make("text2sql", i) for i in range(7)])]
-    loaders = [EvalLoader(records, registry, renderer, 2, rank, 3) for rank in range(3)]
+    loaders = [EvalLoader(records, 2, rank, 3) for rank in range(3)]
     batches = [list(loader) for loader in loaders]
     assert [len(loader) for loader in loaders] == [len(part) for part in batches] == [2, 1, 1]
     ids = [[record.id for batch in part for record in batch.records] for part in batches]
     assert ids[0] == ["text2sql-0", "text2sql-3", "text2sql-6"]
     assert sorted(name for part in ids for name in part) == [record.id for record in records]
-
-
-def test_evaluation_has_targets_where_there_is_gold(
-    located: Locate, make: Make, registry: TaskRegistry, renderer: ChatRenderer
-) -> None:
-    records = [item.record for item in located("general", [make("general", 0), make("general", 1, gold=None)])]
-    (batch,) = EvalLoader(records, registry, renderer, 8)
-    prompts = [registry["general"].prompt(record) for record in records]
-    assert batch.records == records
-    assert batch.prompt_ids == [renderer.prompt_ids(prompt) for prompt in prompts]
-    assert batch.completion_ids == [renderer.example(prompts[0], "certainly").completion_ids, None]

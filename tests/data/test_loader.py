@@ -51,7 +51,9 @@ class Data(RecordDataModule):
 
     def __init__(self, **options: Any) -> None:
         settings = dict.fromkeys(["general_regression", "task_regression", "test", "predict", "max_seq_len"])
-        super().__init__(TaskRegistry(), "", **settings, eval_batch_size=1, seed=0, num_workers=0, tokenizer_revision=None)
+        super().__init__(
+            TaskRegistry(), "", **settings, eval_batch_size=1, seed=0, num_workers=0, tokenizer_revision=None
+        )
         self.options = options
 
     def _read_training(self) -> list[Located]:

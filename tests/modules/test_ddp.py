@@ -20,6 +20,7 @@ def fit(stage: Stage, kind: str, run: str, devices: int, changes: dict) -> Path:
     folder = stage.folder / f"{run}-first"
     folder.mkdir()
     changes["trainer"]["devices"] = devices
+    changes["model"]["init_args"]["gradient_clip"] = 0  # clipping would hide a gradient of the wrong size
     if devices > 1:
         changes["trainer"]["strategy"] = "ddp"
     changes["trainer"]["callbacks"].append(

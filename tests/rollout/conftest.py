@@ -26,7 +26,9 @@ def policy(demo: TinyDemo) -> PolicyModel:
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=0.2)
     start = {name: tensor.clone() for name, tensor in model.adapter_state().items()}
-    return PolicyModel(load_backbone(str(demo.base), "none", "float32"), LoRASettings(dropout=0.0), start, with_reference=True)
+    return PolicyModel(
+        load_backbone(str(demo.base), "none", "float32"), LoRASettings(dropout=0.0), start, with_reference=True
+    )
 
 
 @pytest.fixture(scope="session")
