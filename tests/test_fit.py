@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from pathlib import Path
 
@@ -103,8 +104,10 @@ def test_grpo_with_queries_that_run(stage_with_sft: Stage, scalars) -> None:
 def test_general_prompts_carry_kl_alone(stage_with_sft: Stage, scalars) -> None:
     assert stage_with_sft.fit("grpo", 6) == 0
     values = scalars(stage_with_sft.log_dir("grpo"))
-    assert 1 <= len(values["train/general_kl"]) < 6  # one prompt in twenty: only some steps have one
-    assert values["train/general_kl"][0] == pytest.approx(0, abs=1e-6)  # the policy starts at the reference
+    found = values["train/general_kl"]
+    assert found[0] == pytest.approx(0, abs=1e-6)  # the policy starts at the reference
+    assert any(math.isnan(value) for value in found)  # one prompt in twenty: some steps have none
+    assert [value for value in found[1:] if not math.isnan(value)]
 
 
 def test_grpo_without_its_parent_says_what_to_run(stage: Stage, capsys: pytest.CaptureFixture[str]) -> None:

@@ -154,6 +154,7 @@ class GRPOModule(AdapterModule):
         self.control_factor = 1.0  # the target-KL controller's
         self.experience: Experience | None = None  # the latest, for callbacks
         self._probed = False
+        self._logged: set[str] = set()
 
     @property
     def effective_beta(self) -> float:
@@ -301,6 +302,9 @@ class GRPOModule(AdapterModule):
         factors = {"beta_configured": self.beta, "beta_brake": self.brake_factor, "beta_control": self.control_factor}
         seconds = {"collect_seconds": collecting, "update_seconds": updating}
         logged: dict[str, Any] = {**losses, **factors, **seconds, **verdicts}
+        # Lightning would log a metric that this step has not, such as the KL of general prompts, as it was last.
+        self._logged |= logged.keys()
+        logged = dict.fromkeys(self._logged, torch.nan) | logged
         self.log_dict({f"train/{name}": value for name, value in logged.items()})
         self.log_dict({f"train/{name}": value for name, value in shown.items()}, prog_bar=True)
 

@@ -48,9 +48,13 @@ class Text2SQL(VerifiedTask[SQLRecord]):
         """The job that an executor judges; without a database that the executor has, a static one."""
         runs = self.executor is not None and record.database is not None and self.executor.has_database(record.database)
         return QueryJob(
-            completion, record.schema_text, record.dialect, gold=record.gold, database=record.database if runs else None,
+            completion,
+            record.schema_text,
+            record.dialect,
+            gold=record.gold,
+            database=record.database if runs else None,
             question=record.input,
-        )  # fmt: skip
+        )
 
     def close(self) -> None:
         if self.executor is not None:
