@@ -14,8 +14,8 @@ from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCL
 
 import qwen_lightning.callbacks
 import qwen_lightning.execution.executors  # noqa: F401
-from qwen_lightning.commands.workbench import read_config
 from qwen_lightning.callbacks.completions import CompletionsWriter
+from qwen_lightning.commands.workbench import read_config
 from qwen_lightning.data.base import RecordDataModule
 from qwen_lightning.data.grpo import GRPODataModule  # noqa: F401
 from qwen_lightning.data.sft import SFTDataModule  # noqa: F401

@@ -39,6 +39,8 @@ class RegressionEval(Callback):
         if self.step < 0 and trainer.global_step > 0:
             raise ConfigError("the checkpoint holds no baseline: resume with the callbacks that wrote it")
         if self.step < 0:
+            if trainer.is_global_zero:
+                print("Scoring the regression records before the first step, for the baseline")
             self.baseline = self.evaluate(trainer, pl_module)
 
     def on_train_batch_end(

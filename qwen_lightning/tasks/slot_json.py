@@ -16,7 +16,8 @@ class SlotJSON(Task[SlotRecord]):
         return "[TASK=SLOT_JSON]"
 
     def system(self, record: SlotRecord) -> str:
-        return f"Answer with one JSON object for this schema and nothing else.\n{json.dumps(record.slots, ensure_ascii=False)}"
+        schema = json.dumps(record.slots, ensure_ascii=False)
+        return f"Answer with one JSON object for this schema and nothing else.\n{schema}"
 
     def target(self, record: SlotRecord) -> str:
         super().target(record)
