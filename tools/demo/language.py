@@ -68,6 +68,7 @@ AGGREGATES: dict[str, tuple[tuple[str, str], str]] = {
     "MAX": (("highest", "largest"), "最高"),
     "MIN": (("lowest", "smallest"), "最低"),
 }
+_LANGUAGES: tuple[Language, ...] = ("en", "en", "zh")
 KINDS = ("count", "count_where", "list_where", "aggregate", "aggregate_where", "group", "group_count", "top", "join")
 
 
@@ -169,9 +170,9 @@ def make_database(random: Random, name: str = "database") -> Database:
 def ask(database: Database, random: Random, kind: str | None = None, language: Language | None = None) -> Question:
     """A question of one of `KINDS`, in English two times out of three unless `language` says which."""
     kind = kind or random.choice(KINDS)
-    language = language or random.choice(("en", "en", "zh"))
-    english, chinese, sql = _phrase(database, kind, language, random)
-    return Question(kind, language, random.choice(english) if language == "en" else chinese, sql)
+    chosen: Language = language or random.choice(_LANGUAGES)
+    english, chinese, sql = _phrase(database, kind, chosen, random)
+    return Question(kind, chosen, random.choice(english) if chosen == "en" else chinese, sql)
 
 
 def careless(database: Database, question: Question) -> str:
