@@ -170,10 +170,9 @@ def make_database(random: Random, name: str = "database") -> Database:
 def ask(database: Database, random: Random, kind: str | None = None, language: Language | None = None) -> Question:
     """A question of one of `KINDS`, in English two times out of three unless `language` says which."""
     kind = kind or random.choice(KINDS)
-    if language is None:
-        language = random.choice(_LANGUAGES)
-    english, chinese, sql = _phrase(database, kind, language, random)
-    return Question(kind, language, random.choice(english) if language == "en" else chinese, sql)
+    spoken = random.choice(_LANGUAGES) if language is None else language
+    english, chinese, sql = _phrase(database, kind, spoken, random)
+    return Question(kind, spoken, random.choice(english) if spoken == "en" else chinese, sql)
 
 
 def careless(database: Database, question: Question) -> str:
