@@ -42,6 +42,8 @@ class _Worker:
         """Start the process; its readiness is awaited at the first job."""
         ours, theirs = socket.socketpair()
         environment = dict(os.environ, PYTHONPATH=os.pathsep.join(path or os.getcwd() for path in sys.path))
+        # glibc reserves 64 MiB for each arena and allows eight a core: on many cores they alone outgrow RLIMIT_AS.
+        environment["MALLOC_ARENA_MAX"] = "1"
         command = [
             sys.executable,
             "-c",
