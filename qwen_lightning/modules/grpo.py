@@ -100,7 +100,7 @@ class GRPOModule(AdapterModule):
         schedule: Schedule = "constant",
         gradient_clip: float = 1.0,
         micro_batch_tokens: int = 16384,
-        probe_tolerance: float = 0.05,
+        probe_tolerance: float = 0.1,
         verify_threads: int = 8,
     ) -> None:
         super().__init__(
