@@ -252,6 +252,21 @@ def test_a_config_that_cannot_be_read_is_named(
     assert "none.yaml: cannot be read: No such file" in capsys.readouterr().err
 
 
+def test_the_adapter_that_a_config_writes_can_be_scored_with_it(
+    stage_with_sft: Stage, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stage = stage_with_sft
+    changes = stage.changes("grpo", 1, "again")
+    written = str(stage.folder / "adapters" / "base-sft")
+    for callback in changes["trainer"]["callbacks"]:
+        if callback["class_path"] == "AdapterCheckpoint":
+            callback["init_args"]["dirpath"] = written
+    arguments = ["-c", "configs/grpo_sql.yaml", "-c", stage.overlay("again", changes)]
+    assert main(["validate", *arguments]) == 0
+    assert main(["fit", *arguments]) == 2
+    assert "the adapter that the run starts from" in capsys.readouterr().err
+
+
 def test_epochs_in_place_of_steps_end_on_the_schedule(stage: Stage, scalars) -> None:
     more = ("--trainer.max_steps", "-1", "--trainer.max_epochs", "2", "--model.warmup_steps", "3")
     assert stage.fit("sft", 1, "epochs", *more, every=100) == 0

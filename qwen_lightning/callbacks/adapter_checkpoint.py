@@ -34,6 +34,8 @@ class AdapterCheckpoint(Callback):
         self.dirpath, self.name = dirpath, name
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if stage != "fit":  # to score the adapter that this run wrote is no mistake
+            return
         assert isinstance(pl_module, AdapterModule)
         require_replaceable(self.dirpath)
         if pl_module.adapter is not None and Path(pl_module.adapter).resolve() == Path(self.dirpath).resolve():

@@ -64,7 +64,8 @@ class RedLineBrake(Callback):
         self._crossed = ""  # what that evaluation crossed
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        self._regression(trainer)
+        if stage == "fit":
+            self._regression(trainer)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, AdapterModule)
