@@ -30,6 +30,8 @@ class SignalCheckpoint(Callback):
         self._previous: dict[int, Any] = {}
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if stage != "fit":  # only training has something to save; elsewhere a signal ends at once
+            return
         self.stop, self._received = None, 0
         self._previous = {number: signal.signal(number, self._note) for number in (signal.SIGTERM, signal.SIGINT)}
 

@@ -40,3 +40,10 @@ def wait_for(folder: Path, process: subprocess.Popen[str]) -> None:
         assert process.poll() is None, process.stderr.read() if process.stderr else ""
         assert time.monotonic() < deadline
         time.sleep(0.1)
+
+
+def test_only_training_takes_signals(stage: Stage) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    overlay = stage.overlay("scored", stage.changes("sft", 1, "scored"))
+    assert main(["validate", "-c", "configs/sft.yaml", "-c", overlay]) == 0
+    assert signal.getsignal(signal.SIGTERM) is before
