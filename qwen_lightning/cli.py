@@ -13,7 +13,7 @@ from jsonargparse import ArgumentError
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 
 import qwen_lightning.callbacks
-import qwen_lightning.execution.executors  # noqa: F401
+import qwen_lightning.execution.sql.executors  # noqa: F401
 from qwen_lightning.callbacks.completions import CompletionsWriter
 from qwen_lightning.commands.workbench import read_config
 from qwen_lightning.data.base import RecordDataModule

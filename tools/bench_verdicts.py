@@ -13,7 +13,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from qwen_lightning.execution.executors import DuckDBExecutor
+from qwen_lightning.execution.sql.executors import DuckDBExecutor
 from qwen_lightning.records import RecordReader, SQLRecord
 from qwen_lightning.tasks.text2sql import Text2SQL
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from qwen_lightning.errors import DataError
-from qwen_lightning.execution.analysis import analyse
-from qwen_lightning.execution.dataset import Dataset, load_dataset
-from qwen_lightning.execution.ddl import Table
-from qwen_lightning.execution.statements import split_statements, strip_comments
+from qwen_lightning.execution.sql.analysis import analyse
+from qwen_lightning.execution.sql.dataset import Dataset, load_dataset
+from qwen_lightning.execution.sql.ddl import Table
+from qwen_lightning.execution.sql.statements import split_statements, strip_comments
 
 _CREATE = re.compile(r"CREATE\s+TABLE\s+(?:IF\s+NOT\s+EXISTS\s+)?(?P<name>[\w.\"]+)\s*\(", re.IGNORECASE)
 

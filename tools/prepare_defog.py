@@ -15,7 +15,7 @@ from converting import fresh_folder, read_rows, run, write_records
 from converting_sql import Databases, sql_record, summary
 
 from qwen_lightning.errors import DataError
-from qwen_lightning.execution.statements import split_statements
+from qwen_lightning.execution.sql.statements import split_statements
 
 META = {"source": "defog-ai/sql-eval", "licence": "Apache-2.0"}
 UNANSWERABLE = "idk.jsonl"

@@ -11,10 +11,12 @@ from statistics import median
 
 from qwen_lightning.commands.workbench import add_workbench_arguments, load_workbench
 from qwen_lightning.errors import DataError
+from qwen_lightning.execution.base import QueryExecutor
 from qwen_lightning.records import GeneralRecord, Located
 from qwen_lightning.tables import render_table
 from qwen_lightning.tasks.base import VerifiedTask
 from qwen_lightning.tasks.checks.registry import RESERVED
+from qwen_lightning.tasks.queries import QueryTask
 from qwen_lightning.tasks.registry import TaskRegistry
 from qwen_lightning.tasks.verification import Verifier
 from qwen_lightning.verdict import Verdict
@@ -83,8 +85,8 @@ def verify_golds(registry: TaskRegistry, findings: Findings) -> None:
     judged = [item for item in findings.records if _judgeable(registry, item)]
     known: list[Located] = []
     for item in judged:
-        database = getattr(item.record, "database", None)
-        if database is not None and registry.sql is not None and not registry.sql.has_database(database):
+        database, executor = getattr(item.record, "database", None), _executor(registry, item)
+        if database is not None and executor is not None and not executor.has_database(database):
             missing = f"database {database!r} is not in the databases folder"
             findings.faults.append(DataError(missing, item.file, item.line))
         else:
@@ -123,7 +125,12 @@ def _judgeable(registry: TaskRegistry, item: Located) -> bool:
         return False
     if isinstance(record, GeneralRecord):
         return bool(record.checks)
-    return registry.sql is not None or not hasattr(record, "database")
+    return not isinstance(task, QueryTask) or task.executor is not None
+
+
+def _executor(registry: TaskRegistry, item: Located) -> QueryExecutor | None:
+    task = registry[item.record.task]
+    return task.executor if isinstance(task, QueryTask) else None
 
 
 def _undecided(registry: TaskRegistry, item: Located, verdict: Verdict) -> str:

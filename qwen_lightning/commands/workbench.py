@@ -15,7 +15,7 @@ from qwen_lightning.rewards.table import RewardTable
 from qwen_lightning.tasks.registry import TaskRegistry
 
 SECTIONS = {"tasks": TaskRegistry, "rewards": RewardTable}
-_EXECUTOR = "qwen_lightning.execution.executors.DuckDBExecutor"
+_EXECUTOR = "qwen_lightning.execution.sql.executors.DuckDBExecutor"
 
 
 def add_workbench_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,7 +44,7 @@ def load_workbench(
         ConfigError: A file cannot be read, a section does not fit, or the weights reward wrong answers.
     """
     # Short class names in YAML are those of imported classes.
-    import qwen_lightning.execution.executors  # noqa: F401
+    import qwen_lightning.execution.sql.executors  # noqa: F401
 
     parser = ArgumentParser(exit_on_error=False)
     for name, kind in SECTIONS.items():

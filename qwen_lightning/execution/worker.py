@@ -14,49 +14,54 @@ import sys
 import threading
 import time
 import traceback
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from pathlib import Path
+from typing import Any
 
 from qwen_lightning.errors import ExecutionError, QwenLightningError
-from qwen_lightning.execution.base import QueryJob
-from qwen_lightning.execution.engine import Engine
-from qwen_lightning.execution.judge import Judge
+from qwen_lightning.execution.base import QueryJob, QueryOutcome
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerSpec:
-    """What a worker runs on.
+class Judge(ABC):
+    """Judges queries in a worker process, in three steps; the parent sets each a limit of its own."""
+
+    @abstractmethod
+    def static(self, job: QueryJob) -> tuple[Any, QueryOutcome, bool]:
+        """The analysis, the outcome as far as it decides, and whether running the query could change that."""
+
+    @abstractmethod
+    def prepare(self, job: QueryJob) -> Any:
+        """Load the database and run the gold, both once; None where there is no gold.
+
+        Raises:
+            DataError: The database cannot be loaded.
+        """
+
+    @abstractmethod
+    def decide(self, job: QueryJob, analysis: Any, static: QueryOutcome, gold: Any) -> QueryOutcome:
+        """Run the query and compare it with the gold."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerSpec(ABC):
+    """What a worker runs on; sent to it as it starts.
 
     Args:
-        engine: `duckdb` or `postgres`.
-        databases: Databases folder.
-        variants: Variants of the data to match on, the original included.
         timeout_s: Limit of one query, seconds.
-        memory_bytes: Limit of the worker's address space; 0 for none.
-        url: Address of the Postgres server.
-        scratch_url: Address of a Postgres database in which variants may be built.
+        memory_bytes: Limit of the worker's address space; 0 for none, as a Java machine needs.
     """
 
-    engine: str
-    databases: str = ""
-    variants: int = 3
     timeout_s: float = 2.0
     memory_bytes: int = 0
-    url: str = ""
-    scratch_url: str = ""
 
+    @abstractmethod
+    def build(self) -> Judge:
+        """The judge, with its engine started.
 
-def build_engine(spec: WorkerSpec) -> Engine:
-    """The engine that a spec names."""
-    if spec.engine == "postgres":
-        from qwen_lightning.execution.postgres_engine import PostgresEngine
-
-        folder = Path(spec.databases) if spec.databases else None
-        return PostgresEngine(spec.url, folder, spec.scratch_url, spec.variants, spec.timeout_s)
-    from qwen_lightning.execution.duckdb_engine import DuckDBEngine
-
-    return DuckDBEngine(Path(spec.databases), spec.variants)
+        Raises:
+            ExecutionError: The engine cannot start; the message says what to do.
+        """
 
 
 def main(descriptor: int) -> None:
@@ -70,7 +75,7 @@ def main(descriptor: int) -> None:
     connection = Connection(descriptor)
     spec: WorkerSpec = connection.recv()
     try:
-        judge = Judge(build_engine(spec), spec.timeout_s)
+        judge = spec.build()
     except QwenLightningError as error:
         connection.send(("error", type(error), str(error)))
         return
@@ -81,14 +86,13 @@ def main(descriptor: int) -> None:
         while True:
             _serve(connection, judge, connection.recv())
     os._exit(0)  # at once: nothing here is worth an orderly end, and DuckDB's bindings complain about one
-    os._exit(0)  # at an orderly exit duckdb's bindings print pages about objects that are still alive
 
 
 def _serve(connection: Connection, judge: Judge, job: QueryJob) -> None:
     try:
-        analysis, outcome = judge.static(job)
+        analysis, outcome, runs = judge.static(job)
         connection.send(("static", outcome))
-        if job.database is None or not outcome.parses or analysis.faults:
+        if not runs:
             connection.send(("done", outcome))
             return
         gold = judge.prepare(job)

@@ -22,21 +22,26 @@ class TaskRegistry(Mapping[str, Task]):
 
     Args:
         sql: Where SQL runs, a `DuckDBExecutor` or `PostgresExecutor`; without one SQL is checked statically.
+        cypher: Where Cypher runs, an `ArcadeDBExecutor` or `Neo4jExecutor`; without one it is checked statically.
         custom: Tasks of one's own by class_path; one with a built-in name takes its place.
     """
 
-    def __init__(self, sql: QueryExecutor | None = None, custom: list[Task] | None = None) -> None:
+    def __init__(
+        self,
+        sql: QueryExecutor | None = None,
+        cypher: QueryExecutor | None = None,
+        custom: list[Task] | None = None,
+    ) -> None:
         builtin: list[Task] = [
             IntentRewrite(),
             SlotJSON(),
             FunctionCall(),
             Text2SQL(sql),
-            Text2Cypher(),
+            Text2Cypher(cypher),
             General(),
             Persona(),
         ]
         self._tasks: dict[str, Task] = {task.name: task for task in [*builtin, *(custom or [])]}
-        self.sql = sql
         self.reader = TaskRecordReader(self._tasks)
 
     def __getitem__(self, name: str) -> Task:

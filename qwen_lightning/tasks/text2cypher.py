@@ -1,5 +1,6 @@
 """Text to Cypher for Neo4j 5."""
 
+from qwen_lightning.execution.base import QueryExecutor
 from qwen_lightning.records import CypherRecord
 from qwen_lightning.tasks.base import Task
 
@@ -9,6 +10,9 @@ class Text2Cypher(Task[CypherRecord]):
 
     name = "text2cypher"
     record_type = CypherRecord
+
+    def __init__(self, executor: QueryExecutor | None = None) -> None:
+        self.executor = executor
 
     def tag(self, record: CypherRecord) -> str:
         return "[TASK=TEXT2CYPHER|NEO4J=v5]"

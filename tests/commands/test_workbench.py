@@ -15,8 +15,8 @@ def test_weights_and_executors_come_from_configs_the_later_wins(tmp_path):
     second.write_text("rewards: {weights: {text2sql: {strong: {match: 5}}}}\n", encoding="utf-8")
     registry, rewards = load_workbench([first, second], tmp_path)
     assert rewards.weights["text2sql"]["strong"]["match"] == 5
-    assert type(registry.sql).__name__ == "DuckDBExecutor"
-    assert str(registry.sql.databases) == str(tmp_path)
+    assert type(registry["text2sql"].executor).__name__ == "DuckDBExecutor"
+    assert str(registry["text2sql"].executor.databases) == str(tmp_path)
     first.write_text("tasks: {sql: {class_path: DuckDBExecutor, init_args: {workers: 0}}}", encoding="utf-8")
     with pytest.raises(ConfigError, match="workers and variants are at least 1"):  # kept beside the folder
         load_workbench([first, second], tmp_path)
@@ -42,11 +42,11 @@ def test_a_config_that_cannot_be_meant(tmp_path, text, fault):
 
 def test_without_a_config_sql_is_checked_statically():
     registry, rewards = load_workbench()
-    assert registry.sql is None
+    assert registry["text2sql"].executor is None
     assert rewards.weights["text2sql"]["weak"]
 
 
 @pytest.mark.parametrize("name", ["sft.yaml", "grpo_sql.yaml"])
 def test_a_training_config_serves(in_repository, name, tmp_path):
     registry, _ = load_workbench([f"configs/{name}"], tmp_path)
-    assert registry.sql.databases == tmp_path
+    assert registry["text2sql"].executor.databases == tmp_path

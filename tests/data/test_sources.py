@@ -16,7 +16,7 @@ from qwen_lightning.data.sources import (
     require_tasks,
 )
 from qwen_lightning.errors import ConfigError, DataError
-from qwen_lightning.execution.executors import DuckDBExecutor
+from qwen_lightning.execution.sql.executors import DuckDBExecutor
 from qwen_lightning.records import Located
 from qwen_lightning.tasks.registry import TaskRegistry
 

@@ -9,7 +9,7 @@ from pathlib import Path
 _PARENT = """
 import os, sys
 from qwen_lightning.execution.base import QueryJob
-from qwen_lightning.execution.executors import DuckDBExecutor
+from qwen_lightning.execution.sql.executors import DuckDBExecutor
 schema = "CREATE TABLE t (a INTEGER);"
 job = QueryJob("SELECT a FROM t", schema, "postgres", gold="SELECT a FROM t", database="d")
 print(DuckDBExecutor(sys.argv[1], workers=1).judge(job).executes, flush=True)

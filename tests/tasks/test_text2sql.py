@@ -12,10 +12,10 @@ import pytest
 
 from qwen_lightning.errors import DataError
 from qwen_lightning.execution.base import QueryExecutor, QueryJob, QueryOutcome
-from qwen_lightning.execution.executors import DuckDBExecutor
+from qwen_lightning.execution.sql.executors import DuckDBExecutor
 from qwen_lightning.records import RecordReader, SQLRecord
 from qwen_lightning.rewards.table import RewardTable
-from qwen_lightning.tasks.text2sql import Text2SQL, verdict_of
+from qwen_lightning.tasks.text2sql import Text2SQL
 
 DATABASES = Path(__file__).parents[1] / "fixtures" / "sql" / "databases"
 SCHEMA = (DATABASES / "school.sql").read_text(encoding="utf-8").split("INSERT")[0]
@@ -146,9 +146,9 @@ def test_gold_empty_everywhere_is_absent_but_no_gap(task: Text2SQL) -> None:
 
 def test_outcomes_become_verdicts() -> None:
     job = QueryJob("q", "s", "postgres", gold="g", database="d")
-    assert verdict_of(job, QueryOutcome(True, True, True, True, None, gap="x", detail="x")).gaps == {"match"}
-    assert verdict_of(job, QueryOutcome(True, True, True, None, None, gap="x")).gaps == {"executes", "match"}
-    assert verdict_of(job, QueryOutcome(True, True, True, True, None, detail="empty")).gaps == frozenset()
+    assert Text2SQL().verdict(job, QueryOutcome(True, True, True, True, None, gap="x", detail="x")).gaps == {"match"}
+    assert Text2SQL().verdict(job, QueryOutcome(True, True, True, None, None, gap="x")).gaps == {"executes", "match"}
+    assert Text2SQL().verdict(job, QueryOutcome(True, True, True, True, None, detail="empty")).gaps == frozenset()
 
 
 def test_unreadable_schema_is_a_data_error() -> None:

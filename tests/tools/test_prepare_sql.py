@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from qwen_lightning.execution.executors import DuckDBExecutor
+from qwen_lightning.execution.sql.executors import DuckDBExecutor
 from qwen_lightning.records import RecordReader, SQLRecord
 from qwen_lightning.tasks.text2sql import Text2SQL
 

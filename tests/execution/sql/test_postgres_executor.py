@@ -1,0 +1,94 @@
+"""The same verdicts from a real Postgres."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from qwen_lightning.errors import DataError, ExecutionError
+from qwen_lightning.execution.base import QueryJob
+from qwen_lightning.execution.sql.executors import PostgresExecutor
+from tests.execution.sql.cases import DATABASES, ddl, read_cases
+
+psycopg = pytest.importorskip("psycopg")
+COUNT = "SELECT count(*) FROM customers"
+
+
+@pytest.fixture(scope="module")
+def executor(postgres: Any) -> Iterator[PostgresExecutor]:
+    made = PostgresExecutor(postgres.reader, DATABASES, postgres.scratch, workers=1, timeout_s=0.8)
+    yield made
+    made.close()
+
+
+def job(query: str, gold: str | None = COUNT, database: str = "shop") -> QueryJob:
+    return QueryJob(query, ddl(database), "postgres", gold=gold, database=database)
+
+
+def test_good_queries_match_themselves_without_gaps(executor: PostgresExecutor) -> None:
+    for case in read_cases("good_queries.sql"):
+        outcome = executor.judge(job(case.query, case.query, case.database))
+        assert outcome.executes, (case.query, outcome.detail)
+        assert outcome.match or "empty on all" in outcome.detail, (case.query, outcome.detail)
+        assert not outcome.gap
+
+
+def test_rewrites_match_and_cheats_do_not(executor: PostgresExecutor) -> None:
+    for case in read_cases("rewrites.sql"):
+        outcome = executor.judge(job(case.query, case.gold, case.database))
+        assert outcome.match, (case.query, outcome.detail)
+        assert outcome.variants >= 1
+    for case in read_cases("cheats.sql"):
+        assert executor.judge(job(case.query, case.gold, case.database)).match is False, case.query
+
+
+def test_hostile_completions_are_verdicts(executor: PostgresExecutor, postgres: Any) -> None:
+    for case in read_cases("hostile.sql", "shop"):
+        assert executor.judge(job(case.query)).match is False, case.query
+    with psycopg.connect(postgres.superuser, dbname="shop") as connection:
+        assert connection.execute(COUNT).fetchone() == (6,)
+    assert executor.judge(job(COUNT)).match
+
+
+def test_single_variant_is_said(postgres: Any) -> None:
+    made = PostgresExecutor(postgres.reader, workers=1)
+    try:
+        outcome = made.judge(job(COUNT))
+        assert outcome.match
+        assert outcome.variants == 1
+        assert "single variant" in outcome.detail
+        assert made.has_database("shop")
+        assert not made.has_database("nowhere")
+        with pytest.raises(DataError, match="nowhere"):
+            made.judge(QueryJob(COUNT, ddl("shop"), "postgres", gold=COUNT, database="nowhere"))
+    finally:
+        made.close()
+
+
+def test_superuser_is_refused(postgres: Any) -> None:
+    made = PostgresExecutor(postgres.superuser, workers=1)
+    try:
+        with pytest.raises(ExecutionError, match="superuser"):
+            made.judge(job(COUNT))
+    finally:
+        made.close()
+
+
+def test_absent_server_says_what_to_do() -> None:
+    made = PostgresExecutor("postgresql://nobody@127.0.0.1:1/none", workers=1)
+    try:
+        with pytest.raises(ExecutionError, match="start the server"):
+            made.judge(job(COUNT))
+    finally:
+        made.close()
+
+
+def test_variants_are_dropped_at_the_end(postgres: Any) -> None:
+    made = PostgresExecutor(postgres.reader, DATABASES, postgres.scratch, workers=1)
+    assert made.judge(job(COUNT)).variants >= 3
+    made.close()
+    again = PostgresExecutor(postgres.reader, DATABASES, postgres.scratch, workers=1)
+    assert again.judge(job(COUNT)).match
+    again.close()
