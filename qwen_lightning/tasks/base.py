@@ -6,8 +6,9 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, TypeVar
 
-from qwen_lightning.errors import DataError
+from qwen_lightning.errors import ConfigError, DataError
 from qwen_lightning.records import RecordBase
+from qwen_lightning.tasks.task_check import TaskCheck
 from qwen_lightning.verdict import Verdict
 
 R = TypeVar("R", bound=RecordBase)
@@ -28,14 +29,17 @@ class Prompt:
 
 
 class Task(ABC, Generic[R]):
-    """How records of one task are rendered. Imports no torch and no database driver."""
+    """How records of one task are rendered. Imports no torch and no database driver.
+
+    A task of one's own needs a `record_type` only where its records have fields beyond those that all have.
+    """
 
     name: ClassVar[str]
-    record_type: ClassVar[type[RecordBase]]
+    record_type: ClassVar[type[RecordBase]] = RecordBase
 
-    @abstractmethod
     def tag(self, record: R) -> str | None:
         """The task tag, first line of the system message; None for plain chat."""
+        return f"[TASK={self.name.upper()}]"
 
     @abstractmethod
     def system(self, record: R) -> str:
@@ -80,14 +84,46 @@ class VerifiedTask(Task[R]):
     `implied` are the checks that hold wherever the deciding one does; `graded` those that may lie between 0 and 1.
     """
 
-    checks: ClassVar[tuple[str, ...]]
+    checks: tuple[str, ...]
     decides: ClassVar[str | None] = None
     implied: ClassVar[frozenset[str]] = frozenset()
-    graded: ClassVar[frozenset[str]] = frozenset()
+    graded: frozenset[str] = frozenset()
+    added: tuple[TaskCheck, ...] = ()
 
     @abstractmethod
     def verify(self, record: R, completion: str) -> Verdict:
         """Judge one completion. A wrong completion is a verdict; a dead executor raises ExecutionError."""
+
+    def judge(self, record: R, completion: str) -> Verdict:
+        """The whole verdict: what `verify` says, and the checks that were added.
+
+        Raises:
+            ExecutionError: The executor cannot work.
+        """
+        verdict = self.verify(record, completion)
+        if not self.added:
+            return verdict
+        checks, reasons = dict(verdict.checks), [verdict.detail]
+        for check in self.added:
+            value, reason = check.measure(record, completion)
+            if value is not None:
+                checks[check.name] = value
+                if value < 1:
+                    reasons.append(f"{check.name}: {reason or 'fails'}")
+        return Verdict(checks, "; ".join(reason for reason in reasons if reason), verdict.gaps)
+
+    def add(self, check: TaskCheck) -> None:
+        """Give every completion one check more.
+
+        Raises:
+            ConfigError: The task has a check of that name.
+        """
+        if check.name in self.checks:
+            raise ConfigError(f"tasks.checks: {self.name} has a check {check.name!r} already; give yours another name")
+        self.checks = (*self.checks, check.name)
+        self.added = (*self.added, check)
+        if check.graded:
+            self.graded = self.graded | {check.name}
 
     def close(self) -> None:
         """Release what verification holds (worker pools, connections)."""

@@ -10,6 +10,8 @@ from qwen_lightning.records import CypherRecord, SQLRecord
 from qwen_lightning.tasks.base import VerifiedTask
 from qwen_lightning.verdict import Verdict
 
+#: What an executor finds out, of which a task has some.
+_MADE = ("parses", "executes", "references", "dialect", "match")
 R = TypeVar("R", SQLRecord, CypherRecord)
 
 
@@ -68,7 +70,7 @@ class QueryTask(VerifiedTask[R]):
 
     def verdict(self, job: QueryJob, outcome: QueryOutcome) -> Verdict:
         """An outcome as this task's checks: what could not be made is absent, and a gap of the engine is named."""
-        made = {name: getattr(outcome, name) for name in self.checks}
+        made = {name: getattr(outcome, name) for name in _MADE if name in self.checks}
         checks = {name: float(value) for name, value in made.items() if value is not None}
         wanted = {"executes"} | ({"match"} if job.gold is not None else set()) if job.database is not None else set()
         gaps = frozenset(wanted - checks.keys()) if outcome.gap else frozenset()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import create_model
 
 from qwen_lightning.errors import DataError
 from qwen_lightning.records import RecordBase, RecordReader
@@ -19,7 +21,7 @@ class TaskRecordReader(RecordReader):
     """
 
     def __init__(self, tasks: Mapping[str, Task[Any]]) -> None:
-        super().__init__({name: task.record_type for name, task in tasks.items()})
+        super().__init__({name: _record_type(task) for name, task in tasks.items()})
         self._tasks = tasks
 
     def parse(self, value: Any, file: str | Path | None = None, line: int | None = None) -> RecordBase:
@@ -34,3 +36,11 @@ class TaskRecordReader(RecordReader):
         except DataError as error:
             raise DataError(error.message, file, line) from None
         return record
+
+
+def _record_type(task: Task[Any]) -> type[RecordBase]:
+    """The task's record type; where it has none of its own, one that takes records with this task's name."""
+    if task.record_type is not RecordBase:
+        return task.record_type
+    literal: Any = Literal[task.name]
+    return create_model(f"{type(task).__name__}Record", __base__=RecordBase, task=(literal, ...))

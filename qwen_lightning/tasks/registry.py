@@ -13,6 +13,7 @@ from qwen_lightning.tasks.intent_rewrite import IntentRewrite
 from qwen_lightning.tasks.persona import Persona
 from qwen_lightning.tasks.reading import TaskRecordReader
 from qwen_lightning.tasks.slot_json import SlotJSON
+from qwen_lightning.tasks.task_check import TaskCheck
 from qwen_lightning.tasks.text2cypher import Text2Cypher
 from qwen_lightning.tasks.text2sql import Text2SQL
 
@@ -24,6 +25,10 @@ class TaskRegistry(Mapping[str, Task]):
         sql: Where SQL runs, a `DuckDBExecutor` or `PostgresExecutor`; without one SQL is checked statically.
         cypher: Where Cypher runs, an `ArcadeDBExecutor` or `Neo4jExecutor`; without one it is checked statically.
         custom: Tasks of one's own by class_path; one with a built-in name takes its place.
+        checks: Checks of one's own by class_path, each added to the task that it names.
+
+    Raises:
+        ConfigError: A check names a task that cannot take it.
     """
 
     def __init__(
@@ -31,6 +36,7 @@ class TaskRegistry(Mapping[str, Task]):
         sql: QueryExecutor | None = None,
         cypher: QueryExecutor | None = None,
         custom: list[Task] | None = None,
+        checks: list[TaskCheck] | None = None,
     ) -> None:
         builtin: list[Task] = [
             IntentRewrite(),
@@ -42,6 +48,10 @@ class TaskRegistry(Mapping[str, Task]):
             Persona(),
         ]
         self._tasks: dict[str, Task] = {task.name: task for task in [*builtin, *(custom or [])]}
+        for check in checks or []:
+            if check.task == General.name:
+                raise ConfigError("tasks.checks: general records name their checks themselves; give yours to General")
+            self.verified(check.task).add(check)
         self.reader = TaskRecordReader(self._tasks)
 
     def __getitem__(self, name: str) -> Task:
