@@ -68,7 +68,6 @@ def test_check_and_score(config: Path, write: Callable, tmp_path: Path, capsys: 
     assert [row["reward"] for row in rows[:3]] == [3, 1, 0]
     assert [row["checks"]["short"] for row in rows[3:]] == [1, 0]
     assert "short: 811 characters" in rows[4]["detail"]
-    assert rows[3]["reward"] > rows[4]["reward"]
 
 
 def test_grpo_trains_it(config: Path, write: Callable, trained: Stage, stage: Stage, scalars: Callable) -> None:
