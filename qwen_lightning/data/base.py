@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import warnings
+from abc import ABC, abstractmethod
 from functools import cached_property
 from typing import Any
 
@@ -26,7 +27,7 @@ from qwen_lightning.tasks.registry import TaskRegistry
 log = logging.getLogger(__name__)
 
 
-class RecordDataModule(LightningDataModule):
+class RecordDataModule(LightningDataModule, ABC):
     """Base of the datamodules.
 
     Attributes:
@@ -155,17 +156,17 @@ class RecordDataModule(LightningDataModule):
         """Keep the state for the training loader, which is not there yet."""
         self._resumed_state = state_dict
 
+    @abstractmethod
     def _read_training(self) -> list[Located]:
         """Read and check the training buckets; return all their records."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _encode_training(self) -> None:
         """Tokenise the training buckets, once."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _training_loader(self) -> ResumableLoader[Any, Any]:
         """The batches of this rank, from the first."""
-        raise NotImplementedError
 
     def _read(self, setting: str, paths: Paths) -> list[Located]:
         """The records of a setting, read once."""

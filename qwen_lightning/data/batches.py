@@ -31,8 +31,6 @@ class SFTBatch(TypedDict):
     """Tokens of each row, as `buckets.micro_batches` takes them."""
     tokens: int
     """Tokens that are not padding."""
-    completion_tokens: int
-    """Tokens that the loss is taken on."""
 
 
 class SFTBatchSource:
@@ -59,7 +57,6 @@ class SFTBatchSource:
             "records": [self.encoded.records[i] for i in positions],
             "lengths": lengths,
             "tokens": sum(lengths),
-            "completion_tokens": sum(len(completion) for _, completion in rows),
         }
 
 
@@ -71,8 +68,6 @@ class GRPOBatch:
     general_records: list[RecordBase]
     task_prompt_ids: list[list[int]]
     general_prompt_ids: list[list[int]]
-    general_in_step: int
-    """General prompts of this step over all devices; a device may have none of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +76,6 @@ class PromptStep:
 
     task: list[int]
     general: list[int]
-    general_in_step: int
 
 
 class GRPOBatchSource:
@@ -96,7 +90,6 @@ class GRPOBatchSource:
             general_records=[self.general.records[i] for i in step.general],
             task_prompt_ids=[self.task.prompts[i] for i in step.task],
             general_prompt_ids=[self.general.prompts[i] for i in step.general],
-            general_in_step=step.general_in_step,
         )
 
 

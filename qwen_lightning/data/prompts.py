@@ -97,5 +97,5 @@ class PromptSchedule:
             begin, end = (-(-i * self.general // self.steps) for i in (step, step + 1))
             # Dealt in turn over the whole run, so that no device takes them all.
             mine = [general[i] for i in range(begin, end) if (epoch * self.general + i) % self.world_size == self.rank]
-            plan.append(PromptStep(task[first : first + local], mine, end - begin))
+            plan.append(PromptStep(task[first : first + local], mine))
         return plan
