@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from lightning import Callback, LightningModule, Trainer
 
+from qwen_lightning.callbacks.lookup import find_callback
 from qwen_lightning.errors import SignalStop
 
 
@@ -71,5 +72,5 @@ class SignalCheckpoint(Callback):
 
 def interrupted(trainer: Trainer) -> bool:
     """Whether a signal ended the run: what is left to do must not take the time that the sender grants."""
-    callbacks = trainer.callbacks  # type: ignore[attr-defined]
-    return any(isinstance(callback, SignalCheckpoint) and callback.stop is not None for callback in callbacks)
+    signals = find_callback(trainer, SignalCheckpoint)
+    return signals is not None and signals.stop is not None
