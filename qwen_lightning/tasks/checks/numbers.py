@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterator
 from fractions import Fraction
+
+from qwen_lightning.tasks.number_words import CHINESE_NUMERALS, chinese_number, english_number
 
 _SCALES = {
     "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12,
@@ -20,33 +23,9 @@ _NUMBER = re.compile(
 # A minus touches its number; with a space it is a dash or an item of a list, unless it follows an equals sign.
 _MINUS = re.compile(r"(?:^|[^\w)\]%]|[\u3040-\u9fff])-[$€£¥₹]?$|[$€£¥₹]-$|[=(]\s?-\s$")
 _LONGEST = 60  # digits; longer runs are noise
-_DIGITS = {
-    "零": 0,
-    "〇": 0,
-    "一": 1,
-    "二": 2,
-    "两": 2,
-    "兩": 2,
-    "三": 3,
-    "四": 4,
-    "五": 5,
-    "六": 6,
-    "七": 7,
-    "八": 8,
-    "九": 9,
-}
-_UNITS = {"十": 10, "百": 100, "千": 1000}
-_MYRIADS = {"万": 10**4, "萬": 10**4, "亿": 10**8, "億": 10**8}
-_CHINESE = re.compile(f"[{''.join([*_DIGITS, *_UNITS, *_MYRIADS])}]+")
-_ONES = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
-    "eighteen nineteen"
-)
-_TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
-_WORDS = {word: value for value, word in enumerate(_ONES.split())}
-_WORDS |= {word: 10 * value for value, word in enumerate(_TENS.split(), start=2)}
-_WORD_SCALES = {"hundred": 100, "thousand": 1000, "million": 10**6}
-_ENGLISH = re.compile(rf"\b(?:(?:{'|'.join([*_WORDS, *_WORD_SCALES])})\b(?:[ -](?:and )?)?)+", re.IGNORECASE)
+_CHINESE = re.compile(f"[{CHINESE_NUMERALS}]+")
+_WORDS = re.compile(r"[^\W\d_]+")
+_CLAUSE_END = re.compile(r"[^\w\s-]+")
 
 
 def numbers(text: str) -> list[set[Fraction]]:
@@ -60,8 +39,8 @@ def numbers(text: str) -> list[set[Fraction]]:
     found = [readings for match in _NUMBER.finditer(text) if (readings := _read(text, match))]
     if found:
         return found
-    spelled = [{Fraction(_chinese(match[0]))} for match in _CHINESE.finditer(text)]
-    return spelled or [{Fraction(_english(match[0]))} for match in _ENGLISH.finditer(text)]
+    spelled = [{Fraction(chinese_number(match[0][:_LONGEST]))} for match in _CHINESE.finditer(text)]
+    return spelled or [{Fraction(value)} for value in _english(text)]
 
 
 def as_number(text: str) -> Fraction | None:
@@ -124,30 +103,14 @@ def _separated(body: str) -> set[Fraction]:
     return {Fraction(re.split(r"[.,]+", body)[-1])}
 
 
-def _chinese(numeral: str) -> int:
-    if not set(numeral) & (_UNITS.keys() | _MYRIADS.keys()):
-        return int("".join(str(_DIGITS[char]) for char in numeral[:_LONGEST]))
-    total = section = digit = 0
-    for char in numeral[:_LONGEST]:
-        if char in _DIGITS:
-            digit = _DIGITS[char]
-        elif char in _UNITS:
-            section += (digit or 1) * _UNITS[char]
-            digit = 0
-        else:
-            total = (total + section + digit) * _MYRIADS[char]
-            section = digit = 0
-    return total + section + digit
-
-
-def _english(words: str) -> int:
-    total = section = 0
-    for word in re.findall(r"[a-z]+", words.lower()):
-        if word in _WORDS:
-            section += _WORDS[word]
-        elif word == "hundred":
-            section = (section or 1) * 100
-        elif word in _WORD_SCALES:
-            total += (section or 1) * _WORD_SCALES[word]
-            section = 0
-    return total + section
+def _english(text: str) -> Iterator[int]:
+    # Punctuation other than a hyphen ends a number.
+    for clause in _CLAUSE_END.split(text.casefold()):
+        words = _WORDS.findall(clause)
+        place = 0
+        while place < len(words):
+            if (read := english_number(words, place)) is None:
+                place += 1
+            else:
+                yield read[0]
+                place = read[1]
