@@ -34,6 +34,7 @@ class Manifest(BaseModel):
         base_revision: Revision on the hub, where one was given.
         quantization: How the backbone was quantised in training.
         tasks: Tasks that training saw, general aside.
+        inherited_tasks: Tasks that the adapters before it saw: its parent's, and those its parent inherited.
         parent: None where training started from the bare backbone.
         sha256: Hash of the weights file.
         steps: Optimizer steps trained.
@@ -42,6 +43,8 @@ class Manifest(BaseModel):
         metrics_before: Regression metrics of the parent.
         metrics_after: Regression metrics of this adapter.
         red_lines: Every action of the brake, in order.
+        stop: Why a red line stopped the run, where one did; the adapter is then the last that held all lines.
+        run: Folder of the run that wrote it: config, checkpoints, event files.
         versions: Package to version.
     """
 
@@ -53,6 +56,7 @@ class Manifest(BaseModel):
     base_revision: str | None = None
     quantization: str
     tasks: list[str] = []
+    inherited_tasks: list[str] = []
     parent: Parent | None = None
     sha256: str = ""
     steps: int = 0
@@ -61,7 +65,14 @@ class Manifest(BaseModel):
     metrics_before: dict[str, float] = {}
     metrics_after: dict[str, float] = {}
     red_lines: list[dict[str, Any]] = []
+    stop: str | None = None
+    run: str | None = None
     versions: dict[str, str] = {}
+
+    @property
+    def is_persona(self) -> bool:
+        """Whether the persona is in it: it was trained on persona records, or an adapter before it was."""
+        return "persona" in (self.name, *self.tasks, *self.inherited_tasks)
 
     @classmethod
     def read(cls, folder: str | Path) -> Manifest:

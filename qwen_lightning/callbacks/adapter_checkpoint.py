@@ -9,6 +9,7 @@ from lightning import Callback, LightningModule, Trainer
 
 from qwen_lightning.adapters.manifest import Manifest
 from qwen_lightning.adapters.store import require_replaceable, save_adapter
+from qwen_lightning.callbacks.lookup import find_callback
 from qwen_lightning.callbacks.red_line_brake import RedLineBrake
 from qwen_lightning.callbacks.regression_eval import RegressionEval
 from qwen_lightning.callbacks.signals import interrupted
@@ -42,17 +43,19 @@ class AdapterCheckpoint(Callback):
             raise ConfigError(f"AdapterCheckpoint: dirpath {self.dirpath} is the adapter that the run starts from")
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        run = trainer.log_dir  # a collective: all ranks must ask
         if not trainer.is_global_zero or interrupted(trainer):
             return
         assert isinstance(pl_module, AdapterModule)
-        regression = _find(trainer, RegressionEval)
-        brake = _find(trainer, RedLineBrake)
+        regression = find_callback(trainer, RegressionEval)
+        brake = find_callback(trainer, RedLineBrake)
         state, step, after = (
             pl_module.policy.adapter_state(),
             trainer.global_step,
             regression.latest if regression else [],
         )
         if brake is not None and brake.stop is not None:
+            assert brake.last_good is not None  # the run began with one
             state, step, after = brake.last_good.weights, brake.last_good.step, brake.last_good.rows
         data = trainer.datamodule  # type: ignore[attr-defined]
         assert isinstance(data, RecordDataModule)
@@ -63,6 +66,7 @@ class AdapterCheckpoint(Callback):
             base_revision=getattr(pl_module.policy.backbone.config, "_commit_hash", None) or pl_module.revision,
             quantization=pl_module.quantization,
             tasks=data.trained_tasks,
+            inherited_tasks=pl_module.inherited_tasks,
             parent=pl_module.parent,
             steps=step,
             data=data.data_hashes,
@@ -70,6 +74,8 @@ class AdapterCheckpoint(Callback):
             metrics_before=summarize(regression.baseline) if regression else {},
             metrics_after=summarize(after),
             red_lines=brake.history if brake else [],
+            stop=str(brake.stop) if brake and brake.stop else None,
+            run=run,
         )
         save_adapter(self.dirpath, state, pl_module.lora, manifest)
         print(f"{self.name}: {self.dirpath} ({step} steps)")
@@ -84,7 +90,3 @@ def _settings(module: AdapterModule) -> dict[str, Any]:
     if isinstance(module, GRPOModule):
         settings |= {"beta": module.beta, "group_size": module.group_size, "temperature": module.temperature}
     return settings
-
-
-def _find(trainer: Trainer, kind: type) -> Any:
-    return next((callback for callback in trainer.callbacks if isinstance(callback, kind)), None)  # type: ignore[attr-defined]

@@ -14,6 +14,7 @@ from qwen_lightning.commands.workbench import add_workbench_arguments, load_work
 from qwen_lightning.data.sources import files_in, require_databases
 from qwen_lightning.errors import ConfigError, DataError, RedLineStop
 from qwen_lightning.hashing import file_sha256
+from qwen_lightning.records import RecordBase, Turn
 from qwen_lightning.regression.red_lines import RedLine, judge
 from qwen_lightning.regression.report import comparison_table
 from qwen_lightning.regression.scores import ScoreRow, by_metric, summarize
@@ -21,6 +22,8 @@ from qwen_lightning.tables import render_table
 
 BASE = "base"
 DEFAULT_MAX_DROP = 0.03
+#: Checks of an answer's form alone: a persona's voice in a task's answer breaks them.
+FORMAT_CHECKS = ("json", "no_extra_text", "parses")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,6 +35,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--suite", required=True, metavar="SUITE", help="records file, or a folder of them")
     parser.add_argument("--output", required=True, metavar="O.json", help="results to write")
     parser.add_argument("--baseline", metavar="O0.json", help="results to compare with")
+    parser.add_argument(
+        "--system",
+        metavar="FILE",
+        help="text that is put before each record's history as a system turn, such as a persona's description; persona "
+        "records have their own. Against a baseline without it, the red lines are the checks of form",
+    )
     parser.add_argument("--quantization", choices=("nf4", "none"), help="the manifest's unless given; nf4 for the base")
     parser.add_argument(
         "--dtype", choices=("bfloat16", "float32"), help="bfloat16 on a GPU and float32 without, unless given"
@@ -53,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
     if args.max_new_tokens < 1:
         raise ConfigError(f"--max-new-tokens is {args.max_new_tokens}; it must be at least 1")
     baseline = None if args.baseline is None else _read_baseline(Path(args.baseline))
-    lines = _lines(args.config)
+    lines, system = _lines(args.config), _system(args.system)
     output = Path(args.output)
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
@@ -63,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(f"--output {output} is a folder; give a file")
     if baseline is not None:
         _same_question(baseline, args)
-    result, rows = _measure(args)
+    result, rows = _measure(args, system)
     output.write_text(json.dumps(result, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
     if baseline is None:
         print(
@@ -74,7 +83,11 @@ def run(args: argparse.Namespace) -> int:
         return 0
     before = [ScoreRow.from_dict(row) for row in baseline["rows"]]
     if lines is None:
-        lines = [RedLine("general/all", DEFAULT_MAX_DROP)] if "general/all" in by_metric(before) else []
+        leak = system is not None and baseline.get("system") is None
+        metrics = by_metric(before).keys() & by_metric(rows).keys()
+        watched = [name for name in sorted(metrics) if leak and name.split("/")[1] in FORMAT_CHECKS]
+        watched += [name for name in ("general/all",) if not leak and name in metrics]
+        lines = [RedLine(name, DEFAULT_MAX_DROP) for name in watched]
     reports = judge(lines, by_metric(before), [by_metric(rows)])
     print(comparison_table(before, rows, reports))
     crossed = [report.crossing for report in reports if report.crossing]
@@ -83,7 +96,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _measure(args: argparse.Namespace) -> tuple[dict[str, Any], list[ScoreRow]]:
+def _measure(args: argparse.Namespace, system: str | None) -> tuple[dict[str, Any], list[ScoreRow]]:
     """Load the model and score the suite; torch is imported here."""
     import torch
 
@@ -105,7 +118,7 @@ def _measure(args: argparse.Namespace) -> tuple[dict[str, Any], list[ScoreRow]]:
         if not items:
             raise ConfigError(f"--suite {args.suite} holds no records")
         require_databases(items, tasks)
-        records = [item.record for item in items]
+        records = [item.record if system is None else with_system(item.record, system) for item in items]
         cuda = torch.cuda.is_available()
         quantization = cast(Quantization, args.quantization or (manifest.quantization if manifest else "nf4"))
         dtype: DType = args.dtype or ("bfloat16" if cuda else "float32")
@@ -128,11 +141,36 @@ def _measure(args: argparse.Namespace) -> tuple[dict[str, Any], list[ScoreRow]]:
         "dtype": dtype,
         "suite": [str(path) for path in files],
         "suite_sha256": _suite_sha256(files),
+        "system": system,
         "sampling": {"temperature": 0.0, "max_new_tokens": args.max_new_tokens},
         "metrics": summarize(rows),
         "rows": [row.to_dict() for row in rows],
     }
     return result, rows
+
+
+def with_system(record: RecordBase, system: str) -> RecordBase:
+    """The record with a system turn before its history; a persona record, which has its own, as it is."""
+    if record.task == "persona":
+        return record
+    return record.model_copy(update={"history": [Turn(role="system", content=system), *record.history]})
+
+
+def _system(path: str | None) -> str | None:
+    """The text of `--system`.
+
+    Raises:
+        ConfigError: It cannot be read, or is blank.
+    """
+    if path is None:
+        return None
+    try:
+        text = Path(path).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"--system {path}: cannot be read: {error}") from None
+    if not text:
+        raise ConfigError(f"--system {path} is blank; give a file with the system prompt's text")
+    return text
 
 
 def _lines(configs: Sequence[str]) -> list[RedLine] | None:

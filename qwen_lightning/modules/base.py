@@ -104,8 +104,10 @@ class AdapterModule(LightningModule):
         self.warmup_steps, self.schedule, self.gradient_clip = warmup_steps, schedule, gradient_clip
         self.micro_batch_tokens, self.max_completion_length = micro_batch_tokens, max_completion_length
         self.parent: Parent | None = None
+        self.inherited_tasks: list[str] = []
         self.lr_factor = 1.0
         self._random_states: list[dict[str, Any]] | None = None
+        self._training_began = False
         self._metrics = VerdictMetrics()
 
     # ------------------------------------------------------------------ life
@@ -123,6 +125,7 @@ class AdapterModule(LightningModule):
             start, shape, manifest = load_adapter(self.adapter)
             self.check_parent(manifest)
             self.parent = Parent(name=manifest.name, sha256=manifest.sha256)
+            self.inherited_tasks = sorted({*manifest.tasks, *manifest.inherited_tasks})
             self.lora = LoRASettings(shape.r, shape.alpha, self.lora.dropout, shape.target_modules)
         backbone = load_backbone(
             self.name_or_path, self.quantization, self.dtype_name, self._root_device, self.revision
@@ -171,9 +174,20 @@ class AdapterModule(LightningModule):
             )
 
     def on_train_start(self) -> None:
+        self._training_began = True
         if self._random_states is not None:
             restore_random_state(self._random_states, self.global_rank)
             self._random_states = None
+
+    def on_fit_end(self) -> None:
+        """A run that was killed after its last step still owes its end; the trainer skips what has no step left."""
+        if self._training_began or not self.global_step:
+            return
+        callbacks = self.trainer.callbacks  # type: ignore[attr-defined]
+        for callback in callbacks:
+            callback.on_train_start(self.trainer, self)
+        for callback in callbacks:
+            callback.on_train_end(self.trainer, self)
 
     def teardown(self, stage: str) -> None:
         if "evaluator" in self.__dict__:

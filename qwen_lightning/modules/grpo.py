@@ -180,8 +180,11 @@ class GRPOModule(AdapterModule):
 
     def check_parent(self, manifest: Manifest) -> None:
         super().check_parent(manifest)
-        if "persona" in (manifest.name, *manifest.tasks):
-            raise AdapterError(f"{self.adapter} is a persona adapter; persona never meets GRPO: start from base-sft")
+        if manifest.is_persona:
+            raise AdapterError(
+                f"{self.adapter} has the persona in it (tasks {', '.join(manifest.tasks) or 'none'}, before them "
+                f"{', '.join(manifest.inherited_tasks) or 'none'}); persona never meets GRPO: start from base-sft"
+            )
 
     @cached_property
     def collector(self) -> Collector:

@@ -129,6 +129,46 @@ def test_the_lines_of_a_config_count(regress: Regress, measured: dict[str, Any],
     assert regress("--baseline", str(baseline), "-c", str(config)) == 0
 
 
+def test_a_system_prompt_is_seen_by_the_tasks_and_its_leaks_are_red_lines(
+    regress: Regress, measured: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("persona_sft", "heldout_seen", "heldout_new"):
+        shutil.copy(regress.trained.demo.file(name), regress.suite)
+    assert regress(output="plain.json") == 0
+    prompt = tmp_path / "persona.txt"
+    prompt.write_text("you are captain brine , an old sailor .\n")
+    capsys.readouterr()
+    assert regress("--system", str(prompt), "--baseline", str(regress.folder / "plain.json")) == 0
+    rows = capsys.readouterr().out.splitlines()
+    plain, found = regress.read("plain.json"), regress.read()
+    assert (plain["system"], found["system"]) == (None, "you are captain brine , an old sailor .")
+    for old, new in zip(plain["rows"], found["rows"], strict=True):
+        assert (old["nll"] == pytest.approx(new["nll"], abs=1e-6)) == (old["task"] == "persona"), old["id"]
+    watched = {line.split()[0] for line in rows if line.endswith("within 0.03")}
+    assert "text2sql/parses" in watched
+    assert all(name.split("/")[1] in ("json", "no_extra_text", "parses") for name in watched)
+
+    in_form = [
+        row | {"checks": row["checks"] | {"parses": 1.0} if row["task"] == "text2sql" else row["checks"]}
+        for row in plain["rows"]
+    ]
+    (tmp_path / "in_form.json").write_text(json.dumps({**plain, "rows": in_form}))
+    assert regress("--system", str(prompt), "--baseline", str(tmp_path / "in_form.json")) == 3
+    assert "red line: text2sql/parses went from 1.000" in error_of(capsys)
+    (tmp_path / "in_form.json").write_text(json.dumps({**plain, "system": "another", "rows": in_form}))
+    assert regress("--system", str(prompt), "--baseline", str(tmp_path / "in_form.json")) == 0  # no leak to look for
+
+
+@pytest.mark.parametrize("content", [None, " \n"])
+def test_a_system_prompt_that_says_nothing_is_refused(
+    regress: Regress, tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str | None
+) -> None:
+    if content is not None:
+        (tmp_path / "persona.txt").write_text(content)
+    assert regress("--system", str(tmp_path / "persona.txt")) == 2
+    assert error_of(capsys).startswith(f"--system {tmp_path / 'persona.txt'}")
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
