@@ -14,7 +14,9 @@ from qwen_lightning.records import RecordReader
 from qwen_lightning.tasks.base import Prompt
 from qwen_lightning.tasks.registry import TaskRegistry
 from tools.demo.exercises import EXERCISES, Fields
+from tools.demo.graphs import make_graph
 from tools.demo.language import make_database
+from tools.demo.lessons import record_makers
 from tools.demo.make_data import general_record, persona_record, sql_record
 from tools.demo.talk import FACTS, instruction
 
@@ -98,11 +100,15 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenize
     return _wrap(tokenizer)
 
 
-def corpus(random: Random, count: int) -> list[str]:
-    """`count` chats of each kind, rendered as training renders them, for the tokenizer to learn from."""
+def corpus(random: Random, count: int, every_task: bool = False) -> list[str]:
+    """`count` chats of each kind, rendered as training renders them, for the tokenizer to learn from.
+
+    With `every_task` each task's are its lessons, on settings of their own.
+    """
     tasks, reader, blank = TaskRegistry(), RecordReader(), _wrap(Tokenizer(models.BPE()))
+    lessons = record_makers([make_graph(random) for _ in range(count)]) if every_task else {}
     makers: list[Any] = [
-        *EXERCISES.values(),
+        *(EXERCISES | lessons).values(),
         lambda draw: sql_record(make_database(draw), draw),
         lambda draw: general_record(draw.choice(FACTS)),
         lambda draw: general_record(instruction(draw)),

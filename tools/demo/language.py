@@ -30,12 +30,13 @@ class Concept:
         return self.chinese if language == "zh" else random.choice(self.names)
 
 
-def _concepts(*lines: str) -> tuple[Concept, ...]:
+def concepts(*lines: str) -> tuple[Concept, ...]:
+    """Concepts from lines of two names, the Chinese word, and values."""
     words = (line.split() for line in lines)
     return tuple(Concept((first, second), chinese, tuple(values)) for first, second, chinese, *values in words)
 
 
-TABLES = _concepts(
+TABLES = concepts(
     "orders purchases 订单",
     "customers clients 客户",
     "products items 商品",
@@ -45,7 +46,7 @@ TABLES = _concepts(
     "cars vehicles 车辆",
     "teams clubs 球队",
 )
-TEXTS = _concepts(
+TEXTS = concepts(
     "city town 城市 paris london tokyo berlin rome",
     "region area 地区 north south east west",
     "color hue 颜色 red blue green black",
@@ -53,7 +54,7 @@ TEXTS = _concepts(
     "brand maker 品牌 acme zenith orion nova",
     "department division 部门 finance legal design support",
 )
-NUMBERS = _concepts(
+NUMBERS = concepts(
     "price cost 价格",
     "quantity amount 数量",
     "age years 年龄",
@@ -68,7 +69,7 @@ AGGREGATES: dict[str, tuple[tuple[str, str], str]] = {
     "MAX": (("highest", "largest"), "最高"),
     "MIN": (("lowest", "smallest"), "最低"),
 }
-_LANGUAGES: tuple[Language, ...] = ("en", "en", "zh")
+LANGUAGES: tuple[Language, ...] = ("en", "en", "zh")
 KINDS = ("count", "count_where", "list_where", "aggregate", "aggregate_where", "group", "group_count", "top", "join")
 
 
@@ -170,7 +171,7 @@ def make_database(random: Random, name: str = "database") -> Database:
 def ask(database: Database, random: Random, kind: str | None = None, language: Language | None = None) -> Question:
     """A question of one of `KINDS`, in English two times out of three unless `language` says which."""
     kind = kind or random.choice(KINDS)
-    spoken = random.choice(_LANGUAGES) if language is None else language
+    spoken = random.choice(LANGUAGES) if language is None else language
     english, chinese, sql = _phrase(database, kind, spoken, random)
     return Question(kind, spoken, random.choice(english) if spoken == "en" else chinese, sql)
 
@@ -191,8 +192,8 @@ def _named(database: Database) -> Iterator[Table | Column]:
         yield from table.columns
 
 
-def _condition(table: Table, language: Language, random: Random) -> tuple[Column, str, str]:
-    """A column, the words that filter by it, and the SQL condition."""
+def condition(table: Table, language: Language, random: Random) -> tuple[Column, str, str]:
+    """A column, the words that filter by it, and the condition as SQL and Cypher have it, beginning with its name."""
     column = random.choice(table.columns)
     word = column.concept.word(language, random)
     if column.is_text:
@@ -214,7 +215,7 @@ def _phrase(database: Database, kind: str, language: Language, random: Random) -
     name, things = table.name, table.concept.word(language, random)
     function = random.choice(tuple(AGGREGATES))
     best = random.choice(AGGREGATES[function][0]) if language == "en" else AGGREGATES[function][1]
-    filtered, which, where = _condition(table, language, random)
+    filtered, which, where = condition(table, language, random)
 
     def word(item: Column | Table) -> str:
         return item.concept.word(language, random)

@@ -1,4 +1,4 @@
-"""Write the demo's data: `python -m tools.demo.make_data --output demo --seed 0 [--scale full|tiny]`.
+"""Write the demo's data: `python -m tools.demo.make_data --output demo --seed 0 [--scale full|tiny] [--all]`.
 
     databases/<name>.sql        Postgres DDL and rows; seenN in A and C, moreN in C alone, newN never trained on
     data/task_sft.jsonl         A  task SFT: rewrite, slots, function calls, SQL, Cypher
@@ -9,6 +9,12 @@
     data/heldout_seen.jsonl        SQL on seen databases, questions never trained on
     data/heldout_new.jsonl         SQL on new databases
     data/persona_sft.jsonl         the persona's chats
+
+With --all every task has lessons in place of its small exercises, and these come to it:
+
+    databases/<name>.cypher        CREATE statements of graphs, by group as the databases are
+    data/grpo_{fc,slot,cypher}.jsonl              C of the other tasks
+    data/heldout_{fc,slot,cypher,persona}.jsonl   never trained on; the graphs are new ones
 
 No two files share a prompt.
 """
@@ -21,16 +27,20 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, TypeVar
 
 from tools.demo.exercises import EXERCISES, Fields
+from tools.demo.graphs import make_graph
 from tools.demo.language import KINDS, Database, ask, make_database
+from tools.demo.lessons import record_makers
 from tools.demo.talk import FACTS, PERSONA, Talk, in_persona, instruction
+
+S = TypeVar("S")
 
 
 @dataclass(frozen=True)
 class Scale:
-    """How much to write. Counts of SQL are a database, of exercises a task."""
+    """How much to write: SQL a database, exercises and lessons a task; there are as many graphs as databases."""
 
     seen_databases: int
     more_databases: int
@@ -45,11 +55,14 @@ class Scale:
     general_sft: int
     general_regression: int
     persona: int
+    grpo_lessons: int
+    heldout_lessons: int
+    heldout_persona: int
 
 
 SCALES = {
-    "full": Scale(8, 16, 24, 40, 45, 24, 12, 8, 120, 30, 300, 200, 60),
-    "tiny": Scale(2, 1, 1, 6, 6, 4, 6, 2, 6, 3, 12, 8, 4),
+    "full": Scale(8, 16, 24, 40, 45, 24, 12, 8, 120, 30, 300, 200, 60, 960, 288, 120),
+    "tiny": Scale(2, 1, 1, 6, 6, 4, 6, 2, 6, 3, 12, 8, 4, 12, 6, 6),
 }
 
 
@@ -122,11 +135,11 @@ def persona_record(talk: Talk) -> Fields:
     return {"task": "persona", "input": talk.text, "history": history, "gold": in_persona(talk)}
 
 
-def write_demo(root: Path, seed: int, scale: Scale) -> DemoData:
-    """Generate everything below `root` from `seed`, and say where it lies."""
+def write_demo(root: Path, seed: int, scale: Scale, every_task: bool = False) -> DemoData:
+    """Generate everything below `root` from `seed`, and say where it lies; `every_task` is the command's `--all`."""
     random, data, writer = Random(f"demo data {seed}"), DemoData(root), _Writer()
     sizes = (("seen", scale.seen_databases), ("more", scale.more_databases), ("new", scale.new_databases))
-    seen, more, new = _databases(random, sizes)
+    seen, more, new = _distinct(sizes, lambda name: make_database(random, name), lambda database: database.ddl)
     data.databases.mkdir(parents=True, exist_ok=True)
     for database in seen + more + new:
         (data.databases / f"{database.name}.sql").write_text(f"{database.ddl}\n{database.inserts(random)}\n", "utf-8")
@@ -140,8 +153,17 @@ def write_demo(root: Path, seed: int, scale: Scale) -> DemoData:
             for record in writer.draw(lambda: sql_record(database, random, cycle[index % len(cycle)]), 1)  # noqa: B023
         ]
 
+    makers: dict[str, Callable[[Random], Fields]] = EXERCISES
+    if every_task:
+        seen_graphs, more_graphs, new_graphs = _distinct(
+            sizes, lambda name: make_graph(random, name), lambda graph: graph.schema
+        )
+        for graph in seen_graphs + more_graphs + new_graphs:
+            (data.databases / f"{graph.name}.cypher").write_text(graph.statements(random), "utf-8")
+        makers = EXERCISES | record_makers(seen_graphs)
+
     def exercises(count: int) -> list[Fields]:
-        return [record for make in EXERCISES.values() for record in writer.draw(lambda: make(random), count)]  # noqa: B023
+        return [record for make in makers.values() for record in writer.draw(lambda: make(random), count)]  # noqa: B023
 
     known = random.sample(FACTS, len(FACTS))
     half = len(known) // 2
@@ -163,6 +185,15 @@ def write_demo(root: Path, seed: int, scale: Scale) -> DemoData:
         "grpo_sql": sql(seen + more, scale.grpo_sql, [None]),
         "persona_sft": [persona_record(talk) for talk in random.sample(FACTS, scale.persona)],
     }
+    if every_task:
+        names = {"function_call": "fc", "slot_json": "slot", "text2cypher": "cypher"}
+        heldout, prompts = record_makers(new_graphs), record_makers(seen_graphs + more_graphs)
+        for task, name in names.items():
+            files[f"heldout_{name}"] = writer.draw(lambda: heldout[task](random), scale.heldout_lessons)  # noqa: B023
+            files[f"grpo_{name}"] = writer.draw(lambda: prompts[task](random), scale.grpo_lessons)  # noqa: B023
+        chats = {record["input"] for record in files["persona_sft"]}
+        unsaid = [talk for talk in FACTS if talk.text not in chats]
+        files["heldout_persona"] = [persona_record(talk) for talk in random.sample(unsaid, scale.heldout_persona)]
     for name, records in files.items():
         if name in ("task_sft", "general_sft", "grpo_sql"):
             random.shuffle(records)
@@ -170,17 +201,17 @@ def write_demo(root: Path, seed: int, scale: Scale) -> DemoData:
     return data
 
 
-def _databases(random: Random, sizes: Iterable[tuple[str, int]]) -> list[list[Database]]:
-    """Databases by group, no two with the same schema."""
+def _distinct(sizes: Iterable[tuple[str, int]], make: Callable[[str], S], schema: Callable[[S], str]) -> list[list[S]]:
+    """Databases or graphs by group, no two with the same schema."""
     schemas: set[str] = set()
     groups = []
     for name, count in sizes:
-        group: list[Database] = []
+        group: list[S] = []
         while len(group) < count:
-            database = make_database(random, f"{name}{len(group)}")
-            if database.ddl not in schemas:
-                schemas.add(database.ddl)
-                group.append(database)
+            made = make(f"{name}{len(group)}")
+            if schema(made) not in schemas:
+                schemas.add(schema(made))
+                group.append(made)
         groups.append(group)
     return groups
 
@@ -200,8 +231,9 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("demo"))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--scale", choices=SCALES, default="full")
+    parser.add_argument("--all", action="store_true", help="lessons of every task, for all six adapters")
     args = parser.parse_args()
-    data = write_demo(args.output, args.seed, SCALES[args.scale])
+    data = write_demo(args.output, args.seed, SCALES[args.scale], args.all)
     for path in sorted(data.root.glob("data/*.jsonl")):
         print(f"{path}: {sum(1 for _ in path.open('rb'))} records")
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from qwen_lightning.adapters.store import load_adapter
 from qwen_lightning.evaluation.evaluator import Evaluator
-from qwen_lightning.execution.executors import DuckDBExecutor
+from qwen_lightning.execution.sql.executors import DuckDBExecutor
 from qwen_lightning.models.backbone import load_backbone
 from qwen_lightning.models.chat import ChatRenderer
 from qwen_lightning.models.policy import PolicyModel

@@ -1,7 +1,7 @@
 """A demo small enough for a test: a few records of everything and a Qwen3 of two layers with random weights.
 
-folder/databases/*.sql, folder/data/*.jsonl   as make_data writes them
-folder/base/                                  tokenizer and model
+folder/databases/*, folder/data/*.jsonl   as make_data --all writes them
+folder/base/                              tokenizer and model
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ class TinyDemo(DemoData):
 def make_tiny(folder: Path, seed: int = 0, hidden: int = 64, layers: int = 2) -> TinyDemo:
     """Write the tiny demo below `folder`; the global random state of torch stays as it was."""
     demo = TinyDemo(folder)
-    write_demo(folder, seed, SCALES["tiny"])
-    tokenizer = train_tokenizer(corpus(Random(seed), 60), vocabulary=1024)
+    write_demo(folder, seed, SCALES["tiny"], every_task=True)
+    tokenizer = train_tokenizer(corpus(Random(seed), 60, every_task=True), vocabulary=1024)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         save(make_model(tokenizer, hidden, layers), tokenizer, demo.base)
