@@ -19,9 +19,9 @@ from qwen_lightning.verdict import Verdict
 class SlotJSON(VerifiedTask[SlotRecord]):
     """The completion is one JSON object; a slot that the text does not give is left out.
 
-    Checks: `json` (one object and nothing else), `schema` (it satisfies `slots`, without undeclared slots), `f1` (micro-F1
-    over (slot, value) pairs, absent without gold) and `grounded` (no value made up: each stands in the input, in a
-    user turn, in an enum of the schema or under the same slot in gold; a boolean is always grounded).
+    Checks: `json` (one object and nothing else), `schema` (it satisfies `slots`, without undeclared slots), `f1`
+    (micro-F1 over (slot, value) pairs, absent without gold) and `grounded` (no value made up: each stands in the input,
+    in a user turn, in an enum of the schema or under the same slot in gold; a boolean is always grounded).
 
     Null and "unknown" count as absent, and nothing is required. A value that breaks its slot's schema matches nothing,
     so `f1` is 1 only where the object is valid and holds gold's values: it implies all other checks.

@@ -147,8 +147,9 @@ def _folded(text: str) -> str:
     return " ".join(unicodedata.normalize("NFKC", text.replace("−", "-")).casefold().split())
 
 
-def _scan(text: str) -> list[_Token]:
-    return [_token(found) for found in _TOKEN.finditer(_folded(text))]
+@lru_cache(maxsize=256)  # read twice, with and without numbers by value
+def _scan(text: str) -> tuple[_Token, ...]:
+    return tuple(map(_token, _TOKEN.finditer(_folded(text))))
 
 
 def _token(found: regex.Match[str]) -> _Token:
@@ -168,7 +169,7 @@ def _plain(number: str) -> str:
     return sign + digits if digits.strip("0.") else digits
 
 
-def _number(found: list[_Token], place: int) -> tuple[str, int]:
+def _number(found: tuple[_Token, ...], place: int) -> tuple[str, int]:
     """The value of a number in digits with the scale after it, and the place of the next token."""
     token = found[place]
     scale = math.prod(_SCALE_CHARS[char] for char in token.scale)
@@ -195,7 +196,7 @@ def _numeral(run: str) -> list[str]:
     return [str(chinese_number(run))]
 
 
-def _run(found: list[_Token], place: int) -> list[str]:
+def _run(found: tuple[_Token, ...], place: int) -> list[str]:
     """The words from `place` on with nothing but a space or a hyphen between them, as far as a number may go."""
     words = [found[place].text]
     for before, token in itertools.pairwise(found[place : place + 24]):
