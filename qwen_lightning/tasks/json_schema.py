@@ -224,11 +224,13 @@ class _Resolver:
         path: list[tuple[int, Iterator[Any]]] = [(id(schema), self.in_place(schema))]
         while path:
             try:
-                below = next(path[-1][1], None)
+                below = next(path[-1][1], self)
             except Unresolvable:
                 raise DataError(f"{place}: leads nowhere in the schema") from None
-            if below is None:
+            if below is self:
                 done.add(path.pop()[0])
+            elif not isinstance(below, dict | bool):
+                raise DataError(f"{place}: leads to what is no schema")
             elif id(below) in (step for step, _ in path):
                 raise DataError(f"{place}: refers to itself without end")
             elif id(below) not in done:
