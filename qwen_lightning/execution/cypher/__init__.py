@@ -1,0 +1,1 @@
+"""Cypher: static analysis over the graph schema, the engines, and the judge."""
