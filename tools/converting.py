@@ -6,44 +6,95 @@ import argparse
 import json
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+from converting_hub import HUB_NAME, row_folder
 
 from qwen_lightning.errors import DataError, QwenLightningError
 from qwen_lightning.records import scan_jsonl
 
 
-def run(description: str, convert: Callable[[Path, Path], str]) -> None:
-    """Parse `--input` and `--output`, convert, print a summary; a fault is one line on standard error, exit code 2."""
+def run(
+    description: str,
+    convert: Callable[..., str],
+    row_file: str | None = None,
+    add_arguments: Callable[[argparse.ArgumentParser], None] | None = None,
+) -> None:
+    """Parse `--input` and `--output`, convert, print a summary; a fault is one line on standard error, exit code 2.
+
+    Args:
+        description: Of the script.
+        convert: Takes the input and output folders, and what `add_arguments` added by name; returns a summary.
+        row_file: Name of the file of rows that `convert` reads. With it, `--input` may also be the name of a data set
+            on the hub, `org/name[:config][:split]`, or a folder that `datasets` loads: its rows become that file.
+            `{config}` in it stands for the configuration's name.
+        add_arguments: Adds arguments of one's own.
+    """
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--input", type=Path, required=True, help="folder with the data set as it was published")
+    what = "folder with the data set as it was published"
+    hub = "" if row_file is None else ", or its name on the hub: org/name[:config][:split]"
+    parser.add_argument("--input", required=True, help=what + hub)
     parser.add_argument("--output", type=Path, required=True, help="folder for records.jsonl (and databases/)")
-    arguments = parser.parse_args()
+    if add_arguments is not None:
+        add_arguments(parser)
+    options = vars(parser.parse_args())
+    source, output = options.pop("input"), options.pop("output")
     try:
-        if not arguments.input.is_dir():
-            raise DataError("is no folder; give the folder that holds the data set", arguments.input)
-        print(convert(arguments.input, arguments.output))
+        if row_file is not None and (HUB_NAME.fullmatch(source) or Path(source).is_dir()):
+            with row_folder(source, row_file) as folder:
+                print(convert(folder, output, **options))
+        elif Path(source).is_dir():
+            print(convert(Path(source), output, **options))
+        else:
+            raise DataError("is no folder; give the folder that holds the data set", source)
     except QwenLightningError as error:
         print(error, file=sys.stderr)
         raise SystemExit(error.exit_code) from None
 
 
 def read_rows(path: Path, fields: Iterable[str]) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield `(line, object)` of a JSONL file.
+    """Yield `(line, object)` of a JSONL file, or `(entry, object)` of a `.json` file that holds one list.
 
     Raises:
-        DataError: A line is no JSON object or lacks one of the fields.
+        DataError: A line or entry is no JSON object or lacks one of the fields.
     """
+    if path.suffix == ".json":
+        entries = read_json(path)
+        if not isinstance(entries, list):
+            raise DataError("holds no JSON list", path)
+        for entry, value in enumerate(entries, start=1):
+            _check_fields(value, fields, path, place=f"entry {entry} ")
+            yield entry, value
+        return
     for line, value in scan_jsonl(path):
         if isinstance(value, DataError):
             raise value
-        if not isinstance(value, dict):
-            raise DataError("is no JSON object", path, line)
-        for field in fields:
-            if field not in value:
-                raise DataError(f"has no {field}", path, line)
+        _check_fields(value, fields, path, line)
         yield line, value
+
+
+def read_json(path: Path, encoding: str = "utf-8") -> Any:
+    """The value of a JSON file.
+
+    Raises:
+        DataError: It cannot be read, or is no JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding=encoding))
+    except OSError as error:
+        raise DataError(f"cannot be read: {error.strerror}", path) from None
+    except UnicodeDecodeError as error:
+        raise DataError(f"not {encoding.upper()} at byte {error.start}", path) from None
+    except json.JSONDecodeError as error:
+        raise DataError(f"not JSON: {error.msg} at column {error.colno}", path, error.lineno) from None
+
+
+def summary(output: Path, written: int, left_out: Mapping[str, int]) -> str:
+    """What a converter prints: how many records, and what it left out and why."""
+    lines = [f"{written} records in {output / 'records.jsonl'}"]
+    return "\n".join(lines + [f"left out: {count} {why}" for why, count in sorted(left_out.items())])
 
 
 def write_records(output: Path, records: Iterable[dict[str, Any]]) -> int:
@@ -70,3 +121,11 @@ def fresh_folder(path: Path) -> Path:
         shutil.rmtree(path)
     path.mkdir(parents=True)
     return path
+
+
+def _check_fields(value: Any, fields: Iterable[str], path: Path, line: int | None = None, place: str = "") -> None:
+    if not isinstance(value, dict):
+        raise DataError(f"{place}is no JSON object", path, line)
+    for field in fields:
+        if field not in value:
+            raise DataError(f"{place}has no {field}", path, line)
