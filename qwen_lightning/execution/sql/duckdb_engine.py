@@ -9,8 +9,9 @@ from pathlib import Path
 import duckdb
 
 from qwen_lightning.errors import DataError
+from qwen_lightning.execution.results import MAX_ROWS, Result
 from qwen_lightning.execution.sql.dataset import Dataset, Row, create_tables, fill_tables, load_dataset, quote
-from qwen_lightning.execution.sql.engine import MAX_ROWS, Engine, Result, Runnable, cap
+from qwen_lightning.execution.sql.engine import Engine, Runnable, cap
 from qwen_lightning.execution.sql.parsing import NotParsed, parse_query
 from qwen_lightning.execution.sql.translation import Untranslatable, to_duckdb
 from qwen_lightning.execution.sql.variants import perturbed, shuffled

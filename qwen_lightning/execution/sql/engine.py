@@ -7,22 +7,10 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
+from qwen_lightning.execution.results import MAX_BYTES, MAX_ROWS, Result
 from qwen_lightning.execution.sql.binding import Call
 from qwen_lightning.execution.sql.parsing import Parsed
 from qwen_lightning.execution.sql.wanted import Wanted
-
-MAX_ROWS = 10_000
-MAX_BYTES = 5_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """Rows of a query, or why there are none: `fault` is the query's doing, `gap` the engine's."""
-
-    rows: list[tuple[Any, ...]] = field(default_factory=list)
-    width: int = 0
-    fault: str = ""
-    gap: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,33 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from sqlglot import exp
 
-from qwen_lightning.execution.same_result import Row, normal, same_result
+from qwen_lightning.execution.results import Expected, Result
+from qwen_lightning.execution.same_result import Row, normal
 from qwen_lightning.execution.sql.ddl import fold
-from qwen_lightning.execution.sql.engine import Result
 from qwen_lightning.execution.sql.parsing import Parsed
-
-
-@dataclass(frozen=True, slots=True)
-class Expected:
-    """A gold's result on one variant.
-
-    Args:
-        rows: Its rows.
-        width: Its columns.
-        ties: One entry a row, equal for neighbours that tie in the gold's order; None where the gold does not order.
-        spare: Rows that a LIMIT cut off although they tie with a row that it kept, by the tie's entry.
-    """
-
-    rows: list[Row]
-    width: int
-    ties: list[Any] | None = None
-    spare: dict[Any, list[Row]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,12 +134,3 @@ def _plain_key(key: exp.Expr, tree: Any) -> exp.Expr:
             if isinstance(select, exp.Alias) and fold(select.args["alias"]) == fold(key.this):
                 return select.this.copy()
     return key.copy()
-
-
-def same_as_gold(expected: Expected, rows: Sequence[Row]) -> bool:
-    """Whether rows are what the gold's result asks for."""
-    if len(rows) != len(expected.rows):
-        return False
-    if not expected.spare:
-        return same_result(expected.rows, rows, expected.ties)
-    return same_result(expected.rows, rows, expected.ties, expected.spare)

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from qwen_lightning.execution.base import QueryJob, QueryOutcome
+from qwen_lightning.execution.results import Expected, Result, join, same_as_gold
 from qwen_lightning.execution.sql.analysis import Analysis, analyse
-from qwen_lightning.execution.sql.engine import Engine, Result, Runnable
-from qwen_lightning.execution.sql.expected import Expected, ordered_gold, same_as_gold
+from qwen_lightning.execution.sql.engine import Engine, Runnable
+from qwen_lightning.execution.sql.expected import ordered_gold
 from qwen_lightning.execution.sql.parsing import NotParsed, parse_query
 from qwen_lightning.execution.watch import Watch
 from qwen_lightning.execution.worker import Judge
@@ -75,19 +76,19 @@ class SQLJudge(Judge):
         original = self.engine.variants(job.database)[0]
         result = self._limited(original, query)
         if result.gap:
-            return replace(static, gap=result.gap, detail=_join(static.detail, result.gap))
+            return replace(static, gap=result.gap, detail=join(static.detail, result.gap))
         if result.fault:
             return replace(
-                static, executes=False, match=None if gold is None else False, detail=_join(static.detail, result.fault)
+                static, executes=False, match=None if gold is None else False, detail=join(static.detail, result.fault)
             )
         outcome = replace(static, executes=True)
         if gold is None:
             return outcome
         if gold.detail:
-            return replace(outcome, gap=gold.gap, detail=_join(static.detail, gold.detail))
+            return replace(outcome, gap=gold.gap, detail=join(static.detail, gold.detail))
         count = len(gold.expected)
         why = _cheats(analysis, gold) or self._mismatch(original, query, result, gold)
-        return replace(outcome, match=not why, detail=_join(static.detail, why or self.engine.note), variants=count)
+        return replace(outcome, match=not why, detail=join(static.detail, why or self.engine.note), variants=count)
 
     def _mismatch(self, original: str, query: Runnable, result: Result, gold: Gold) -> str:
         for number, (variant, expected) in enumerate(gold.expected.items(), start=1):
@@ -200,7 +201,3 @@ def _cheats(analysis: Analysis, gold: Gold) -> str:
     if analysis.volatile and not gold.volatile:
         return "its result changes from run to run"
     return ""
-
-
-def _join(*parts: str) -> str:
-    return "; ".join(part for part in parts if part)

@@ -12,10 +12,11 @@ from psycopg import sql
 from sqlglot import exp
 
 from qwen_lightning.errors import DataError, ExecutionError
+from qwen_lightning.execution.results import MAX_ROWS, Result
 from qwen_lightning.execution.sql.catalog import ANY_TYPE
 from qwen_lightning.execution.sql.dataset import Dataset, Row, load_dataset
 from qwen_lightning.execution.sql.duckdb_engine import database_file
-from qwen_lightning.execution.sql.engine import MAX_ROWS, Engine, Result, Runnable, cap
+from qwen_lightning.execution.sql.engine import Engine, Runnable, cap
 from qwen_lightning.execution.sql.translation import freeze_clock
 from qwen_lightning.execution.sql.variants import perturbed, shuffled
 from qwen_lightning.execution.sql.wanted import Wanted
