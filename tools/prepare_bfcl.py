@@ -10,14 +10,15 @@ answer hold plain values, each of which becomes a list of one.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from converting import read_rows, run, write_records
+from converting import run, write_records
 
 from qwen_lightning.errors import DataError
-from qwen_lightning.records import FunctionCallRecord
+from qwen_lightning.records import FunctionCallRecord, scan_jsonl
 from qwen_lightning.tasks.function_call import FunctionCall
 from qwen_lightning.tasks.json_schema import PYTHON_TYPES, validator
 from qwen_lightning.tasks.reading import TaskRecordReader
@@ -33,47 +34,86 @@ def convert(source: Path, output: Path) -> str:
     Raises:
         DataError: A file is missing or lacks a field.
     """
-    files = sorted(source.glob(f"{PREFIX}*.json"))
-    if not files:
-        raise DataError(f"holds no {PREFIX}*.json", source)
     counts: Counter[str] = Counter()
     left_out: list[str] = []
-    written = write_records(output, _records(files, counts, left_out))
+
+    def used() -> Iterator[dict[str, Any]]:
+        for item in read_source(source):
+            if item.fault:
+                left_out.append(f"{item.row['id']}: {item.fault}")
+            else:
+                counts[item.record["meta"]["set"]] += 1
+                yield item.record
+
+    written = write_records(output, used())
     lines = [f"{written} records in {output}: " + ", ".join(f"{count} {name}" for name, count in counts.items())]
     lines += [f"{len(left_out)} left out:"] if left_out else []
     return "\n".join([*lines, *(f"  {line}" for line in left_out)])
 
 
-def _records(files: list[Path], counts: Counter[str], left_out: list[str]) -> Iterator[dict[str, Any]]:
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A question of the data set.
+
+    Args:
+        row: As it was published.
+        answers: Its possible answers; None where there are none by design.
+        record: It as a record.
+        fault: Why the record cannot be used; empty where its gold scores full marks.
+    """
+
+    row: dict[str, Any]
+    answers: list[dict[str, Any]] | None
+    record: dict[str, Any]
+    fault: str
+
+
+def read_source(source: Path) -> Iterator[Question]:
+    """Yield every question of a folder, in the order of its files.
+
+    Raises:
+        DataError: A file is missing or lacks a field.
+    """
+    files = sorted(source.glob(f"{PREFIX}*.json"))
+    if not files:
+        raise DataError(f"holds no {PREFIX}*.json", source)
     task = FunctionCall()
     reader = TaskRecordReader({task.name: task})
     for path in files:
         name = path.stem.removeprefix(PREFIX)
         answers = _answers(path.parent / "possible_answer" / path.name, name)
-        for line, row in read_rows(path, FIELDS):
-            if answers and row["id"] not in answers:
-                raise DataError(f"{row['id']!r} has no possible answer", path, line)
-            record = _record(name, row, path, line)
-            if row["id"] in answers:
-                record |= _gold(record["tools"], answers[row["id"]])
+        for line, row in _rows(path, FIELDS):
+            record, answer = _record(name, row, path, line), None
+            if answers is not None:
+                answer = answers.get(row["id"])
+                if answer is None:
+                    raise DataError(f"{row['id']!r} has no possible answer", path, line)
+                record |= _gold(record["tools"], answer)
             elif "irrelevance" in name:
                 record["gold"] = []
-            if fault := _fault(task, reader, record):
-                left_out.append(f"{row['id']}: {fault}")
-                continue
-            counts[name] += 1
-            yield record
+            yield Question(row, answer, record, _fault(task, reader, record))
 
 
-def _answers(path: Path, name: str) -> dict[str, list[dict[str, Any]]]:
-    """Possible answers by id; none by design where the right answer is no call, or any call that helps.
+def _rows(path: Path, fields: Iterable[str]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield `(line, object)`: the files are JSON lines whatever their names say."""
+    for line, value in scan_jsonl(path):
+        if isinstance(value, DataError):
+            raise value
+        for field in fields:
+            if not isinstance(value, dict) or field not in value:
+                raise DataError(f"has no {field}", path, line)
+        yield line, value
+
+
+def _answers(path: Path, name: str) -> dict[str, list[dict[str, Any]]] | None:
+    """Possible answers by id; None by design where the right answer is no call, or any call that helps.
 
     Raises:
         DataError: There is no file of answers.
     """
     if "relevance" in name:
-        return {}
-    return {row["id"]: row["ground_truth"] for _, row in read_rows(path, ("id", "ground_truth"))}
+        return None
+    return {row["id"]: row["ground_truth"] for _, row in _rows(path, ("id", "ground_truth"))}
 
 
 def _record(name: str, row: dict[str, Any], path: Path, line: int) -> dict[str, Any]:

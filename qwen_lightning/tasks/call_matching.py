@@ -130,12 +130,12 @@ def why_no_match(
                     return True
         return False
 
-    for number, call in enumerate(calls):
-        if not place(number, set()):
-            close = next((i for i, right in enumerate(gold) if right.name == call.name and reasons[number][i]), 0)
-            reason = reasons[number][close] or "another call already stands for gold's"
-            return f"call {number + 1} ({call.name}): {reason}"
-    return ""
+    unplaced = [number for number in range(len(calls)) if not place(number, set())]
+    if not unplaced:
+        return ""
+    number, free = unplaced[0], [right for right in range(len(gold)) if right not in taken]
+    near = next((right for right in free if gold[right].name == calls[number].name), free[0])
+    return f"call {number + 1} ({calls[number].name}): {reasons[number][near]}"
 
 
 def check_accept(accept: Accept, place: str, depth: int = 0) -> None:

@@ -18,7 +18,7 @@ from jsonschema.validators import create
 Rules = Literal["all", "optional", "types", "exact_types", "required"]
 Keyword = Callable[[Any, Any, Any, Any], Iterator[ValidationError]]
 
-MAX_REFERENCES = 5_000
+MAX_REFERENCES = 2_000
 #: A pattern that takes longer than this backtracks; ordinary ones take microseconds.
 PATTERN_SECONDS = 0.5
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import string
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +18,6 @@ MAX_CALLS = 128
 MAX_DEPTH = 32
 
 _SPACE = re.compile(r"[ \t\r\n]*")
-_FENCE = re.compile(r"```\w*\s*(.*?)\s*```", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +131,8 @@ def _depth(value: Any) -> int:
 def _is_bare_call(text: str) -> bool:
     """Whether a text without tags is nothing but the JSON of a call, or of a list of them."""
     text = text.strip()
-    if fenced := _FENCE.fullmatch(text):
-        text = fenced[1]
+    if text.startswith("```") and text.endswith("```"):
+        text = text[3:-3].lstrip(string.ascii_letters).strip()
     if text[:1] not in ("{", "[") or len(text) > MAX_CHARACTERS:
         return False
     try:
