@@ -13,14 +13,17 @@ from qwen_lightning.tasks.slot_values import canonical
 _NAMED = frozenset(("properties", "patternProperties", "$defs", "definitions", "dependentSchemas"))
 #: Keywords that build one object out of several schemas: what such an object declares is in no one place.
 _COMPOSING = frozenset(("allOf", "if", "dependentSchemas"))
+_REQUIRING = frozenset(("required", "dependentRequired"))
+_VERBATIM = frozenset(("enum", "const", "if", "not"))
 _BRANCHING = frozenset(("$ref", "$dynamicRef", "anyOf", "oneOf"))
 
 
 class SlotSchema:
     """A slots schema in which nothing is required, and no object takes a name that it does not declare.
 
-    The top level never does. An object within is open where it lists no `properties`, says `additionalProperties`
-    itself, or is composed of several schemas.
+    Requirements go, and with them the difference between `oneOf` and `anyOf`; in `if` and `not` they stay, where they
+    tell cases apart. The top level takes declared names alone. An object within is open where it lists no `properties`,
+    says `additionalProperties` itself, or is composed of several schemas.
 
     Args:
         schema: JSON Schema of an object with `properties`.
@@ -33,8 +36,8 @@ class SlotSchema:
         plain = read_schema(schema)
         parts = list(_subschemas(plain))
         top = {keyword: value for keyword, value in plain.items() if keyword != "additionalProperties"}
-        composed = any(_is_composed(part) for part in parts)
-        self._validator = validator(top if composed else _closed(top), "optional", closed=True)
+        closed = not any(_is_composed(part) for part in parts)
+        self._validator = validator(_relaxed(top, closed), closed=True)
         self.listed: frozenset[Hashable] = frozenset(
             canonical(value)
             for part in parts
@@ -85,18 +88,22 @@ def _is_composed(schema: Mapping[str, Any]) -> bool:
     return not _COMPOSING.isdisjoint(schema) or ("properties" in schema and not _BRANCHING.isdisjoint(schema))
 
 
-def _closed(schema: Any) -> Any:
-    """A copy in which each object takes only the properties that it lists, unless it says more itself."""
+def _relaxed(schema: Any, closed: bool) -> Any:
+    """A copy without requirements, in which, where `closed`, an object takes only the properties that it lists."""
     if isinstance(schema, list):
-        return [_closed(item) for item in schema]
+        return [_relaxed(item, closed) for item in schema]
     if not isinstance(schema, dict):
         return schema
-    made = {
-        keyword: {name: _closed(part) for name, part in value.items()}
-        if keyword in _NAMED
-        else value
-        if keyword in ("enum", "const", "not")
-        else _closed(value)
-        for keyword, value in schema.items()
-    }
-    return {"additionalProperties": False, **made} if "properties" in made else made
+    made: dict[str, Any] = {}
+    for keyword, value in schema.items():
+        if keyword in _NAMED:
+            made[keyword] = {name: _relaxed(part, closed) for name, part in value.items()}
+        elif keyword == "oneOf":
+            made.setdefault("allOf", []).append({"anyOf": _relaxed(value, closed)})
+        elif keyword == "allOf":
+            made.setdefault("allOf", []).extend(_relaxed(value, closed))
+        elif keyword in _VERBATIM:
+            made[keyword] = value
+        elif keyword not in _REQUIRING:
+            made[keyword] = _relaxed(value, closed)
+    return {"additionalProperties": False, **made} if closed and "properties" in made else made

@@ -38,7 +38,7 @@ _TOKEN = regex.compile(
     rf"""
     (?P<number>
         (?:(?<=^|[\s(\[:=])-)? (?:(?<!\d\.){_WHOLE}\.\d+(?!\.?\d) | {_WHOLE} | (?<![\w.])\.\d+)
-    ) (?P<scale>[{"".join(_SCALE_CHARS)}]{{1,4}})?
+    ) (?:\s?(?P<scale>[{"".join(_SCALE_CHARS)}]{{1,4}}))?
     | (?P<numeral>[{CHINESE_NUMERALS}]{{1,40}})
     | (?P<single>[{_UNSPACED}ー]\p{{M}}*)
     | (?P<word>[[\p{{L}}\p{{M}}]--[{_UNSPACED}]]+)
