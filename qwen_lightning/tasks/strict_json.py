@@ -24,7 +24,7 @@ def parse(text: str) -> Any:
     if text.count("{") + text.count("[") > MAX_DEPTH and _depth(text) > MAX_DEPTH:
         raise NotJSON(f"nested deeper than {MAX_DEPTH}")
     try:
-        return json.loads(text, object_pairs_hook=_object, parse_constant=_constant, parse_float=_float)
+        return DECODER.decode(text)
     except NotJSON:
         raise
     except json.JSONDecodeError as error:
@@ -61,3 +61,7 @@ def _float(digits: str) -> float:
     if not math.isfinite(value):
         raise NotJSON(f"{digits[:40]} is beyond a double")
     return value
+
+
+#: Reads one value as `parse` does, whatever its depth; for values that stand within a text.
+DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant, parse_float=_float)

@@ -6,11 +6,12 @@ The format is Hermes', as Qwen3's chat template writes it. Reading takes time li
 from __future__ import annotations
 
 import json
-import math
 import re
 import string
 from dataclasses import dataclass, field
 from typing import Any
+
+from qwen_lightning.tasks.strict_json import DECODER
 
 OPEN, CLOSE = "<tool_call>", "</tool_call>"
 MAX_CHARACTERS = 100_000
@@ -78,7 +79,7 @@ def _read_block(text: str, start: int, number: int, length: int, answer: Answer)
                 raise ValueError(f"the completion has more than {MAX_CHARACTERS} characters")
             if number > MAX_CALLS:
                 raise ValueError(f"more than {MAX_CALLS} calls")
-            value, end = _DECODER.raw_decode(text, _after_space(text, start))
+            value, end = DECODER.raw_decode(text, _after_space(text, start))
             call = _call(value, text[start:end])
             end = _after_space(text, end)
             if not text.startswith(CLOSE, end):
@@ -141,24 +142,3 @@ def _is_bare_call(text: str) -> bool:
         return False
     values = value if isinstance(value, list) else [value]
     return any(isinstance(item, dict) and item.keys() & {"name", "arguments", "function"} for item in values)
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) < len(pairs):
-        raise ValueError("a key stands twice in an object")
-    return made
-
-
-def _float(digits: str) -> float:
-    number = float(digits)
-    if math.isinf(number):
-        raise ValueError("a number is out of range")
-    return number
-
-
-def _constant(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON")
-
-
-_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_float=_float, parse_constant=_constant)
