@@ -1,0 +1,57 @@
+"""What a graph engine offers to the judge: graphs in several variants, and read queries run on them within limits."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+from qwen_lightning.execution.cypher.analysis import Analysis
+from qwen_lightning.execution.cypher.variants import Literals
+from qwen_lightning.execution.results import Result
+
+
+class Engine(ABC):
+    """Lives in a worker process."""
+
+    @abstractmethod
+    def variants(self, database: str) -> Sequence[str]:
+        """Names of the variants of a graph, the original first; loads it on first use.
+
+        Raises:
+            DataError: There is no such graph, or it cannot be read.
+        """
+
+    @abstractmethod
+    def directed(self, database: str, literals: Literals, seed: int) -> str | None:
+        """Name of a variant in which these values are frequent; None where the engine has no variants."""
+
+    @abstractmethod
+    def shuffled(self, database: str) -> str | None:
+        """Name of the original made in another order, kept with it; None where the engine has no variants."""
+
+    @abstractmethod
+    def drop(self, variant: str) -> None:
+        """Forget a directed variant."""
+
+    @abstractmethod
+    def run(self, variant: str, query: str, analysis: Analysis | None = None) -> Result:
+        """Run a query that passed the static analysis, in canonical values. Never raises for what the query does.
+
+        Args:
+            variant: The graph.
+            query: The text.
+            analysis: What is known of it, for gaps that the engine does not tell itself.
+        """
+
+    @abstractmethod
+    def interrupt(self) -> None:
+        """Stop the query that runs, from another thread."""
+
+    @property
+    @abstractmethod
+    def note(self) -> str:
+        """What a verdict's detail says about this engine's matches; empty where there is nothing to say."""
+
+    def remark(self, query: str) -> str:
+        """What the engine has to say about a query that it ran; nothing unless it says otherwise."""
+        return ""
