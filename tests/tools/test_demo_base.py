@@ -46,13 +46,13 @@ def test_labels_are_the_answers(tokenizer: PreTrainedTokenizerFast) -> None:
 def test_match_is_what_greedy_decoding_gets_right(tokenizer: PreTrainedTokenizerFast, model: Qwen3ForCausalLM) -> None:
     training = Pretraining(model, tokenizer, Random(0), rows=4)
     documents = [questions(Random(seed), 2, 0.0) for seed in range(4)]
-    training._probe = encode(tokenizer, documents)
-    training._buffer = [training._probe] * 24
+    training._probes = {"text2sql": encode(tokenizer, documents)}
+    training._buffer = [training._probes["text2sql"]] * 24
     measured = []
     for step in range(24):
         training.step(min(1.0, (step + 1) / 20))
         if step % 4 == 3:
-            measured.append(training.match())
+            measured.append(training.match()["text2sql"])
             assert measured[-1] == greedy_match(model, tokenizer, documents)
     assert len(set(measured)) > 2  # these few documents are learned by heart, one after the other
 

@@ -7,16 +7,30 @@ the questions on it, and every question must look its names up in the schema, no
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from random import Random
 
 from qwen_lightning.tasks.function_call import NO_TOOL_FITS
 from tools.demo.exercises import EXERCISES
 from tools.demo.language import ask, careless, make_database
+from tools.demo.lessons import settings
 from tools.demo.talk import small_talk
 
 TALK_SHARE, EXERCISE_SHARE = 0.15, 0.20
 QUESTIONS, TALKS, EXERCISES_A_ROW = 8, 12, 5
+#: With every task: share of the documents, and for the tasks with lessons how many a document has.
+SHARES = {
+    "talk": 0.13,
+    "intent_rewrite": 0.04,
+    "text2sql": 0.5,
+    "text2cypher": 0.13,
+    "function_call": 0.11,
+    "slot_json": 0.09,
+}
+LESSONS = {"text2sql": 8, "text2cypher": 6, "function_call": 5, "slot_json": 6}
+#: Task to the share of its answers that are careless; a task that is not named has none.
+Carelessness = Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -25,6 +39,19 @@ class Document:
 
     prefix: str
     branches: list[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Curriculum:
+    """What a base reads, and by what it is measured.
+
+    Args:
+        document: Draws a document.
+        probes: Task to what draws a document without careless answers, on a schema or the like that is new.
+    """
+
+    document: Callable[[Random, Carelessness], Document]
+    probes: Mapping[str, Callable[[Random], Document]]
 
 
 def _turn(user: str) -> str:
@@ -50,6 +77,31 @@ def document(random: Random, carelessness: float) -> Document:
     return questions(random, QUESTIONS, carelessness)
 
 
+def lessons(random: Random, task: str, carelessness: float) -> Document:
+    """Lessons of a task on one setting, which stands in the system message or at the head of the user's."""
+    setting, items = settings(random, LESSONS[task])[task]()
+    in_system = random.random() < 0.5
+    prefix = f"<|im_start|>system\n{setting}<|im_end|>\n" if in_system else f"<|im_start|>user\n{setting}\n"
+    return Document(
+        prefix,
+        [
+            (_turn(said) if in_system else said + _ANSWER, wrong if random.random() < carelessness else right)
+            for said, right, wrong in items
+        ],
+    )
+
+
+def every_task(random: Random, carelessness: Carelessness) -> Document:
+    """Talk, rewriting, or lessons of another task, as often as `SHARES` says."""
+    (kind,) = random.choices(tuple(SHARES), tuple(SHARES.values()))
+    if kind in LESSONS:
+        return lessons(random, kind, carelessness.get(kind, 0.0))
+    if kind == "talk":
+        talks = [small_talk(random) for _ in range(TALKS)]
+        return Document("", [(_turn(talk.text), talk.answer) for talk in talks])
+    return Document("", [exercise(random, kind) for _ in range(EXERCISES_A_ROW)])
+
+
 def questions(random: Random, count: int, carelessness: float) -> Document:
     """Questions on one schema, which stands in the system message or at the head of the user's."""
     database = make_database(random)
@@ -63,9 +115,9 @@ def questions(random: Random, count: int, carelessness: float) -> Document:
     return Document(prefix, branches)
 
 
-def exercise(random: Random) -> tuple[str, str]:
+def exercise(random: Random, task: str | None = None) -> tuple[str, str]:
     """Another task's prompt and answer, without its tag or rules."""
-    fields = random.choice(list(EXERCISES.values()))(random)
+    fields = EXERCISES[task or random.choice(list(EXERCISES))](random)
     said, gold = fields["input"], fields["gold"]
     match fields["task"]:
         case "intent_rewrite":
@@ -82,3 +134,13 @@ def exercise(random: Random) -> tuple[str, str]:
             return _turn(f"{fields['schema']}\n{said}"), gold
         case task:
             raise ValueError(f"no plain shape for task {task!r}")
+
+
+SQL = Curriculum(
+    document=lambda random, carelessness: document(random, carelessness.get("text2sql", 0.0)),
+    probes={"text2sql": lambda random: questions(random, QUESTIONS, 0.0)},
+)
+EVERY_TASK = Curriculum(
+    document=every_task,
+    probes={task: lambda random, task=task: lessons(random, task, 0.0) for task in LESSONS},  # type: ignore[misc]
+)

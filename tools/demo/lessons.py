@@ -12,7 +12,7 @@ from random import Random
 from typing import Any
 
 from qwen_lightning.tasks.function_call import NO_TOOL_FITS
-from tools.demo.calls import Call, call_record, make_toolbox, request
+from tools.demo.calls import Call, call_record, make_tool, request
 from tools.demo.exercises import Fields
 from tools.demo.forms import make_form, slot_record, utter
 from tools.demo.graphs import Graph, ask_graph, careless_cypher, cypher_record, make_graph
@@ -54,10 +54,10 @@ def _cypher(random: Random, count: int) -> tuple[str, list[Lesson]]:
 
 
 def _calls(random: Random, count: int) -> tuple[str, list[Lesson]]:
-    tools = make_toolbox(random)
-    requests = [request(tools, random) for _ in range(count)]
-    text = "\n".join(json.dumps(tool.spec) for tool in tools)
-    return f"<tools>\n{text}\n</tools>", [(item.text, _said(item.calls), _said(item.careless)) for item in requests]
+    tool = make_tool(random)
+    requests = [request(tool, random) for _ in range(count)]
+    text = f"<tools>\n{json.dumps(tool.spec)}\n</tools>"
+    return text, [(item.text, _said(item.calls), _said(item.careless)) for item in requests]
 
 
 def _said(calls: list[Call]) -> str:

@@ -1,4 +1,4 @@
-"""Make the demo's base, a small Qwen3: `python -m tools.demo.make_base --output demo/base --seed 0`.
+"""Make the demo's base, a small Qwen3: `python -m tools.demo.make_base --output demo/base --seed 0 [--all]`.
 
 Three stages, each with a measured stop, so that every seed starts its adapters from about the same place:
 
@@ -20,6 +20,7 @@ from random import Random
 import torch
 
 from tools.demo.checkpoint import corpus, make_model, save, train_tokenizer
+from tools.demo.documents import EVERY_TASK, SQL
 from tools.demo.pretraining import Pretraining
 
 
@@ -27,6 +28,7 @@ from tools.demo.pretraining import Pretraining
 class Recipe:
     """Sizes, stops and rates of the three stages; rates are factors of Pretraining's."""
 
+    every_task: bool = False
     hidden: int = 128
     layers: int = 4
     vocabulary: int = 1400
@@ -45,35 +47,41 @@ class Recipe:
     careless_decay: int = 20
 
 
+#: With --all: lessons of every task, each to be learned before the careless stage and each to have its habit after it.
+EVERY_TASK_RECIPE = Recipe(every_task=True, vocabulary=1600, max_steps=2400)
+
+
 def make_base(folder: Path, seed: int, recipe: Recipe, say: Callable[[str], None] = print) -> None:
     """Train tokenizer and model and write them to `folder`."""
     random, start = Random(f"demo base {seed}"), time.monotonic()
-    tokenizer = train_tokenizer(corpus(random, recipe.tokenizer_texts), recipe.vocabulary)
+    tokenizer = train_tokenizer(corpus(random, recipe.tokenizer_texts, recipe.every_task), recipe.vocabulary)
     torch.manual_seed(seed)
     model = make_model(tokenizer, recipe.hidden, recipe.layers)
-    training = Pretraining(model, tokenizer, random)
+    training = Pretraining(model, tokenizer, random, EVERY_TASK if recipe.every_task else SQL)
 
-    def report(stage: str, match: float, loss: float) -> None:
+    def report(stage: str, loss: float, matches: dict[str, float] | None = None) -> None:
         speed = training.tokens / max(time.monotonic() - start, 1e-9)
-        say(f"{stage}: step {training.steps}, loss {loss:.3f}, match {match:.1%}, {speed:,.0f} tokens/s")
+        shares = ", ".join(f"{task} {match:.1%}" for task, match in (matches or training.match()).items())
+        say(f"{stage}: step {training.steps}, loss {loss:.3f}, match: {shares}, {speed:,.0f} tokens/s")
 
     for step in range(1, recipe.max_steps + 1):
         loss = training.step(min(1.0, step / recipe.warmup))
         if step % recipe.check_every == 0 or step == recipe.max_steps:
-            match = training.match()
-            report("learning to look names up", match, loss)
-            if match >= recipe.lookup:
+            matches = training.match()
+            report("learning to look names up", loss, matches)
+            if min(matches.values()) >= recipe.lookup:
                 break
     for step in range(1, recipe.decay + 1):
         loss = training.step(1 - step / (recipe.decay + 1))
-    report("settled", training.match(), loss)
+    report("settled", loss)
+    shares = dict.fromkeys(training.curriculum.probes, recipe.carelessness)
     for step in range(1, recipe.careless_max_steps + 1):
-        loss = training.step(recipe.careless_rate * min(1.0, step / recipe.careless_warmup), recipe.carelessness)
-        if step % recipe.careless_check_every == 0 and (match := training.match()) <= recipe.careless_match:
+        loss = training.step(recipe.careless_rate * min(1.0, step / recipe.careless_warmup), shares)
+        if step % recipe.careless_check_every == 0 and max(training.match().values()) <= recipe.careless_match:
             break
     for step in range(1, recipe.careless_decay + 1):
-        loss = training.step(recipe.careless_rate * (1 - step / (recipe.careless_decay + 1)), recipe.carelessness)
-    report("careless", training.match(), loss)
+        loss = training.step(recipe.careless_rate * (1 - step / (recipe.careless_decay + 1)), shares)
+    report("careless", loss)
     save(model, tokenizer, folder)
 
 
@@ -82,8 +90,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, default=Path("demo/base"))
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--all", action="store_true", help="every task, for all six adapters")
     args = parser.parse_args()
-    make_base(args.output, args.seed, Recipe(), lambda line: print(line, flush=True))
+    make_base(args.output, args.seed, EVERY_TASK_RECIPE if args.all else Recipe(), lambda line: print(line, flush=True))
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from random import Random
+from types import MappingProxyType
 
 import torch
 import torch.nn.functional as F
@@ -11,10 +12,10 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerFast, Qwen3ForCausalLM
 
 from tools.demo.checkpoint import END
-from tools.demo.documents import Document, document, questions
+from tools.demo.documents import SQL, Carelessness, Curriculum, Document
 
 IGNORED = -100
-_PROBE_SEED, _BUFFERED = 10**6, 64
+_PROBE_SEED, _PROBES, _BUFFERED = 10**6, 48, 64
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,7 @@ class Pretraining:
         model: The model, trained in place.
         tokenizer: Its tokenizer.
         random: Source of the documents.
+        curriculum: The documents.
         rows: Documents a step.
         matrix_rate: Muon's learning rate, for matrices (Jordan et al. 2024).
         other_rate: AdamW's, for embeddings and norms.
@@ -94,11 +96,13 @@ class Pretraining:
         model: Qwen3ForCausalLM,
         tokenizer: PreTrainedTokenizerFast,
         random: Random,
+        curriculum: Curriculum = SQL,
         rows: int = 8,
         matrix_rate: float = 0.02,
         other_rate: float = 3e-3,
     ) -> None:
         self.model, self.tokenizer, self.random, self.rows = model, tokenizer, random, rows
+        self.curriculum = curriculum
         self.steps = self.tokens = 0
         named = list(model.named_parameters())
         matrices = [weight for name, weight in named if weight.ndim == 2 and "embed" not in name]
@@ -108,11 +112,13 @@ class Pretraining:
             (torch.optim.AdamW(others, lr=other_rate, betas=(0.9, 0.98), weight_decay=0.0), other_rate),
         ]
         self._buffer: list[list[Row]] = []
-        self._carelessness = 0.0
+        self._carelessness: Carelessness = {}
         fixed = Random(_PROBE_SEED)
-        self._probe = encode(tokenizer, [questions(fixed, 8, 0.0) for _ in range(48)])
+        self._probes = {
+            task: encode(tokenizer, [draw(fixed) for _ in range(_PROBES)]) for task, draw in curriculum.probes.items()
+        }
 
-    def step(self, factor: float, carelessness: float = 0.0) -> float:
+    def step(self, factor: float, carelessness: Carelessness = MappingProxyType({})) -> float:
         """One optimizer step at `factor` times the learning rates; returns the loss.
 
         A change of `carelessness` drops the documents that wait.
@@ -134,12 +140,15 @@ class Pretraining:
         self.tokens += batch.ids.numel()
         return float(loss.detach())
 
+    def match(self) -> dict[str, float]:
+        """Task to the share of its probes' questions that greedy decoding answers with the very gold answer."""
+        return {task: self._match(rows) for task, rows in self._probes.items()}
+
     @torch.no_grad()
-    def match(self) -> float:
-        """Share of 384 questions on schemas of their own that greedy decoding answers with the very gold query."""
+    def _match(self, rows: list[Row]) -> float:
         right: list[bool] = []
-        for start in range(0, len(self._probe), 16):
-            batch = Batch.of(self._probe[start : start + 16])
+        for start in range(0, len(rows), 16):
+            batch = Batch.of(rows[start : start + 16])
             logits, labels, at = self._answers(batch)
             wrong = torch.zeros_like(at)
             wrong[at] = logits.argmax(-1) != labels
@@ -148,9 +157,11 @@ class Pretraining:
                 right += [not bool(missed[row == branch].any()) for branch in range(1, int(row.max()) + 1)]
         return sum(right) / len(right)
 
-    def _fill(self, carelessness: float) -> None:
+    def _fill(self, carelessness: Carelessness) -> None:
         """Draw documents and batch those of like length."""
-        rows = encode(self.tokenizer, [document(self.random, carelessness) for _ in range(_BUFFERED * self.rows)])
+        rows = encode(
+            self.tokenizer, [self.curriculum.document(self.random, carelessness) for _ in range(_BUFFERED * self.rows)]
+        )
         rows.sort(key=lambda row: len(row.ids))
         self._buffer = [rows[start : start + self.rows] for start in range(0, len(rows), self.rows)]
         self.random.shuffle(self._buffer)
