@@ -15,7 +15,7 @@ from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCL
 import qwen_lightning.callbacks
 import qwen_lightning.execution.sql.executors  # noqa: F401
 from qwen_lightning.callbacks.completions import CompletionsWriter
-from qwen_lightning.commands.workbench import read_config
+from qwen_lightning.config_files import read_config
 from qwen_lightning.data.base import RecordDataModule
 from qwen_lightning.data.grpo import GRPODataModule  # noqa: F401
 from qwen_lightning.data.sft import SFTDataModule  # noqa: F401
@@ -89,35 +89,40 @@ def run(args: ArgsType) -> QwenLightningCLI:
     Raises:
         QwenLightningError: A fault to mend, in data, arguments or config, or the reason of a stop.
     """
+    return _make(args, run=True)
+
+
+def build(args: ArgsType) -> QwenLightningCLI:
+    """Instantiate trainer, module and data module without running a verb; `args` name none.
+
+    Raises:
+        QwenLightningError: A fault to mend, in arguments or config.
+    """
+    return _make(args, run=False)
+
+
+def _make(args: ArgsType, run: bool) -> QwenLightningCLI:
     for message in _BESIDE_THE_POINT:
         warnings.filterwarnings("ignore", message)
     logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
     logging.getLogger("lightning.fabric.utilities.seed").setLevel(logging.WARNING)
     logging.getLogger("lightning.pytorch.trainer.connectors.checkpoint_connector").setLevel(logging.WARNING)
     _read_files(args)
+    verbs = {verb: {"exit_on_error": False} for verb in VERBS} if run else {}
     try:
-        return _make(args, run=True)
+        return QwenLightningCLI(
+            AdapterModule,
+            RecordDataModule,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            auto_configure_optimizers=False,
+            parser_kwargs={"exit_on_error": False} | verbs,
+            save_config_kwargs={"overwrite": True},
+            args=args,
+            run=run,
+        )
     except ArgumentError as error:
         raise ConfigError(_explain(str(error))) from error
-
-
-def build(args: ArgsType) -> QwenLightningCLI:
-    """Instantiate trainer, module and data module without running a verb; `args` name none."""
-    return _make(args, run=False)
-
-
-def _make(args: ArgsType, run: bool) -> QwenLightningCLI:
-    return QwenLightningCLI(
-        AdapterModule,
-        RecordDataModule,
-        subclass_mode_model=True,
-        subclass_mode_data=True,
-        auto_configure_optimizers=False,
-        parser_kwargs={"exit_on_error": False} | ({verb: {"exit_on_error": False} for verb in VERBS} if run else {}),
-        save_config_kwargs={"overwrite": True},
-        args=args,
-        run=run,
-    )
 
 
 def _read_files(args: ArgsType) -> None:

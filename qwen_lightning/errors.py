@@ -45,6 +45,10 @@ class ProbeError(QwenLightningError):
     """A start-up probe that failed: the run would have trained on wrong numbers."""
 
 
+class StageError(QwenLightningError):
+    """A stage of the pipeline that ended without its adapter; what it said itself stands above."""
+
+
 class RedLineStop(QwenLightningError):
     """A red line stopped the run; the last good adapter is saved and the message says why."""
 

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from qwen_lightning.commands.workbench import add_workbench_arguments, load_workbench, read_config
+from qwen_lightning.commands.workbench import add_workbench_arguments, load_workbench
+from qwen_lightning.config_files import read_config
 from qwen_lightning.data.sources import files_in, require_databases
 from qwen_lightning.errors import ConfigError, DataError, RedLineStop
 from qwen_lightning.hashing import file_sha256

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
+from qwen_lightning.config_files import read_config
 from qwen_lightning.errors import ConfigError
 from qwen_lightning.rewards.table import RewardTable
 from qwen_lightning.tasks.registry import TaskRegistry
@@ -65,25 +65,6 @@ def load_workbench(
     registry, rewards = built.tasks, built.rewards
     rewards.check(registry)
     return registry, rewards
-
-
-def read_config(path: str | Path) -> dict[str, Any]:
-    """The mapping in a YAML config.
-
-    Raises:
-        ConfigError: It cannot be read, is no YAML, or holds something else than a mapping.
-    """
-    try:
-        loaded = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: no YAML: {' '.join(str(error).split())}") from None
-    if loaded is None:
-        raise ConfigError(f"{path}: holds no setting; fill it or leave it out")
-    if not isinstance(loaded, dict):
-        raise ConfigError(f"{path}: a config is a mapping, not {type(loaded).__name__}")
-    return loaded
 
 
 def _sections(path: str | Path) -> dict[str, Any]:

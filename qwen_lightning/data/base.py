@@ -93,24 +93,29 @@ class RecordDataModule(LightningDataModule, ABC):
             ConfigError: A setting that cannot be meant.
             DataError: A bad record, a record in the wrong bucket, or regression data that is trained on.
         """
-        general = self._read("general_regression", self.general_regression)
-        require_general(general, "general_regression")
-        tasks = self._read("task_regression", self.task_regression)
-        require_tasks(tasks, "task_regression", "general_regression")
-        require_databases(tasks, self.tasks)
-        self.general_regression_records = [item.record for item in general]
-        self.task_regression_records = [item.record for item in tasks]
         if stage == "fit":
-            trained = self._read_training()
-            refuse_overlap(trained, [*general, *tasks])
-            self.trained_tasks = sorted({item.record.task for item in trained} - {"general"})
+            self.read_buckets()
             self._encode_training()
             self._loader, self._resumed_state = None, {}
-        elif stage == "test":
+            return
+        self._read_regression()
+        if stage == "test":
             require_databases(self._read("test", self.test), self.tasks)
         elif stage == "predict":
             self._read("predict", self.predict)
             self._read("test", self.test)
+
+    def read_buckets(self) -> None:
+        """Read and check all that `fit` reads, without tokenising it.
+
+        Raises:
+            ConfigError: A setting that cannot be meant.
+            DataError: A bad record, a record in the wrong bucket, or regression data that is trained on.
+        """
+        held_out = self._read_regression()
+        trained = self._read_training()
+        refuse_overlap(trained, held_out)
+        self.trained_tasks = sorted({item.record.task for item in trained} - {"general"})
 
     def val_dataloader(self) -> EvalLoader | list[EvalLoader]:
         """The regression records for `validate`; nothing within `fit`, where the regression callback evaluates."""
@@ -155,6 +160,17 @@ class RecordDataModule(LightningDataModule, ABC):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Keep the state for the training loader, which is not there yet."""
         self._resumed_state = state_dict
+
+    def _read_regression(self) -> list[Located]:
+        """Read and check the regression buckets; return all their records."""
+        general = self._read("general_regression", self.general_regression)
+        require_general(general, "general_regression")
+        tasks = self._read("task_regression", self.task_regression)
+        require_tasks(tasks, "task_regression", "general_regression")
+        require_databases(tasks, self.tasks)
+        self.general_regression_records = [item.record for item in general]
+        self.task_regression_records = [item.record for item in tasks]
+        return [*general, *tasks]
 
     @abstractmethod
     def _read_training(self) -> list[Located]:
