@@ -20,6 +20,7 @@ from typing import Any
 
 from prepare_bfcl import read_source
 
+from qwen_lightning.errors import ConfigError, QwenLightningError
 from qwen_lightning.records import FunctionCallRecord
 from qwen_lightning.tables import render_table
 from qwen_lightning.tasks.function_call import NO_TOOL_FITS, FunctionCall
@@ -29,7 +30,11 @@ Mutation = Callable[[Calls, FunctionCallRecord, random.Random], Calls | None]
 
 
 def load_judge() -> Callable[[list[Any], Calls, list[Any], str], tuple[bool, str]]:
-    """BFCL's judge: (functions, calls, possible answers, category) to whether they are right, and why not."""
+    """BFCL's judge: (functions, calls, possible answers, category) to whether they are right, and why not.
+
+    Raises:
+        ConfigError: It is not installed.
+    """
     # Its table of models imports every vendor's client; the judge asks it only whether dots in names were replaced.
     table = types.ModuleType("bfcl_eval.constants.model_config")
     table.MODEL_CONFIG_MAPPING = defaultdict(lambda: SimpleNamespace(underscore_to_dot=False))  # type: ignore[attr-defined]
@@ -38,7 +43,7 @@ def load_judge() -> Callable[[list[Any], Calls, list[Any], str], tuple[bool, str
         from bfcl_eval.constants.enums import Language
         from bfcl_eval.eval_checker.ast_eval.ast_checker import ast_checker
     except ImportError as error:
-        raise SystemExit(f"{error}; pip install --no-deps bfcl-eval") from None
+        raise ConfigError(f"BFCL's judge is missing ({error}); pip install --no-deps bfcl-eval") from None
 
     def judge(functions: list[Any], calls: Calls, answers: list[Any], category: str) -> tuple[bool, str]:
         output = [{call["name"]: call["arguments"]} for call in calls]
@@ -273,7 +278,11 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--examples", type=int, default=2, help="examples of each kind of disagreement")
     arguments = parser.parse_args()
-    print(compare(arguments.input, arguments.seed, arguments.examples))
+    try:
+        print(compare(arguments.input, arguments.seed, arguments.examples))
+    except QwenLightningError as error:
+        print(error, file=sys.stderr)
+        raise SystemExit(error.exit_code) from None
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import subprocess
 import sys
@@ -152,3 +153,14 @@ def test_faults_are_one_line(source: Path, tmp_path: Path) -> None:
         assert len(done.stderr.splitlines()) == 1
     (tmp_path / "empty").mkdir()
     assert "holds no BFCL_v4_*.json" in convert(tmp_path / "empty", tmp_path / "out").stderr
+
+
+def test_the_comparison_says_what_it_needs(source: Path) -> None:
+    command = [sys.executable, str(TOOLS / "compare_bfcl.py"), "--input", str(source)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if importlib.util.find_spec("bfcl_eval") is None:
+        assert done.returncode == 2
+        assert "pip install --no-deps bfcl-eval" in done.stderr
+    else:
+        assert done.returncode == 0
+        assert "agreement: " in done.stdout
