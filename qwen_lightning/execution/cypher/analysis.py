@@ -4,50 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from qwen_lightning.execution.cypher.binder import Binder
+from qwen_lightning.execution.cypher.findings import Literal
+from qwen_lightning.execution.cypher.graph_schema import read_schema
+from qwen_lightning.execution.cypher.parsing import NotParsed, parse_query
+from qwen_lightning.execution.cypher.projections import Projection, SortItem
+from qwen_lightning.execution.cypher.trees import children
 
-@dataclass(frozen=True, slots=True)
-class SortItem:
-    """One item of the outermost ORDER BY.
-
-    Args:
-        text: The expression as written.
-        descending: DESC.
-        column: Index of the returned column that it is, by alias or by the same text; None for another expression.
-        key_text: The expression with returned aliases replaced by what they stand for, so that it can stand as a
-            further item of the same RETURN; None where it cannot (after DISTINCT).
-    """
-
-    text: str
-    descending: bool
-    column: int | None
-    key_text: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Projection:
-    """The outermost RETURN of a query that is no UNION, with offsets into the query's text.
-
-    Args:
-        items_end: Where the last returned item ends: `, expression AS alias` may be put in here.
-        order_by: Its sort items.
-        cut_start: Where SKIP or LIMIT starts; the end of the query where there is none.
-        cut_end: Where the last of them ends.
-        limit_text: The expression of LIMIT; None without one.
-        skip_text: The expression of SKIP or OFFSET; None without one.
-        distinct: RETURN DISTINCT.
-        aggregated: An item holds an aggregate function, so that the others are grouping keys.
-        star: RETURN *.
-    """
-
-    items_end: int
-    order_by: tuple[SortItem, ...]
-    cut_start: int
-    cut_end: int
-    limit_text: str | None
-    skip_text: str | None
-    distinct: bool
-    aggregated: bool
-    star: bool
+__all__ = ["Analysis", "Projection", "SortItem", "analyse"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +43,47 @@ class Analysis:
     columns: tuple[str, ...] | None = None
     projection: Projection | None = None
     order_dependent: bool = False
-    literals: frozenset[tuple[str, str, str | int | float | bool]] = frozenset()
+    literals: frozenset[tuple[str, str, Literal]] = frozenset()
 
     @property
     def ordered(self) -> bool:
         """Whether the outermost RETURN orders its rows."""
         return self.projection is not None and bool(self.projection.order_by)
+
+
+def analyse(query: str, schema: str) -> Analysis:
+    """Analyse one query.
+
+    Raises:
+        DataError: The schema names no label.
+    """
+    known = read_schema(schema)
+    try:
+        parsed = parse_query(query)
+    except NotParsed as error:
+        fault = f"does not parse: {error}"
+        return Analysis(False, faults=(fault,), detail=fault)
+    binder = Binder(parsed, known)
+    try:
+        columns = binder.query(parsed.tree, {}, {})
+    except RecursionError:
+        fault = "does not parse: nested too deeply"
+        return Analysis(False, faults=(fault,), detail=fault)
+    found = binder.findings
+    singles = children(parsed.tree, "single")
+    last = children(singles[0])[-1]
+    returned = children(last, "projection") if last.data == "return_clause" and len(singles) == 1 else []
+    faults = (*found.refused, *found.missing)
+    return Analysis(
+        not found.refused,
+        references=not found.missing,
+        faults=faults,
+        detail="; ".join(faults[:3]),
+        reads=frozenset(found.reads & (set(known.labels) | set(known.types))),
+        constant=not found.reads or (bool(columns) and all(value.constant for value in columns.values())),
+        volatile=found.volatile,
+        columns=tuple(columns),
+        projection=binder.projections.facts(returned[0], tuple(columns)) if returned else None,
+        order_dependent=found.order_dependent,
+        literals=frozenset(found.literals),
+    )

@@ -76,13 +76,15 @@ label_not: (BANG)* _label
 _label: LABEL | ANY_LABEL | "(" label_or ")" | dynamic_label
 dynamic_label: DYNAMIC expression ")"
 
-?expression: xor_expression ("OR"i xor_expression)* -> or_expression
+?expression: or_expression
+?or_expression: xor_expression ("OR"i xor_expression)*
 ?xor_expression: and_expression ("XOR"i and_expression)*
 ?and_expression: not_expression ("AND"i not_expression)*
 ?not_expression: (NOT)* comparison
 ?comparison: predicate (_compare predicate)*
 _compare: EQUAL | LEFT | RIGHT | COMPARE
-?predicate: sum [test]
+?predicate: sum test -> tested
+    | sum
 test: (TEST_OPERATOR | IN) sum -> operation
     | IS_NULL -> null_test
     | TYPED type -> type_test
@@ -117,7 +119,7 @@ map_projection: variable "{" [element ("," element)*] "}"
 element: "." NAME -> own_property
     | "." STAR -> own_properties
     | NAME ":" expression -> entry
-    | variable
+    | variable -> own_variable
 each: _EACH variable IN expression [where] [_BAR expression] "]"
 pattern_comprehension: _MATCHES [variable EQUAL] path [where] _BAR expression "]"
 quantified: QUANTIFIED "(" variable IN expression [where] ")"

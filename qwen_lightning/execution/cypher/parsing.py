@@ -14,9 +14,9 @@ from qwen_lightning.execution.cypher.scanning import NotParsed, marked, place
 
 Node = Tree[Token]
 
-_WRITES = frozenset("create merge set delete detach remove foreach load drop alter grant revoke deny insert".split())
-_ADMIN = frozenset("show terminate start stop use explain profile cypher enable".split())
-_SQL = frozenset("select from join having group inner left right outer between like".split())
+_WRITES = frozenset(["create", "merge", "set", "delete", "detach", "remove", "foreach", "load", "drop", "alter", "grant", "revoke", "deny", "insert"])
+_ADMIN = frozenset(["show", "terminate", "start", "stop", "use", "explain", "profile", "cypher", "enable"])
+_SQL = frozenset(["select", "from", "join", "having", "group", "inner", "left", "right", "outer", "between", "like"])
 _WORD = re.compile(r"\w+|.", re.DOTALL)
 
 
@@ -39,7 +39,7 @@ class Parsed:
 
 @lru_cache(maxsize=1)
 def _parser() -> Lark:
-    return Lark(GRAMMAR, parser="lalr", lexer="contextual", propagate_positions=True, maybe_placeholders=True)
+    return Lark(GRAMMAR, parser="lalr", lexer="contextual", propagate_positions=True, maybe_placeholders=False)
 
 
 def parse_query(text: str) -> Parsed:

@@ -1,0 +1,101 @@
+"""Finding one's way in syntax trees."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from lark import Token, Tree
+
+from qwen_lightning.execution.cypher.functions import FUNCTIONS
+from qwen_lightning.execution.cypher.parsing import Node, unquoted
+
+_ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f"}
+_ESCAPE = re.compile(r"\\(u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|.)", re.DOTALL)
+
+
+def children(tree: Node, *kinds: str) -> list[Node]:
+    """The child trees, of these kinds where kinds are given."""
+    return [child for child in tree.children if isinstance(child, Tree) and (not kinds or child.data in kinds)]
+
+
+def child(tree: Node, *kinds: str) -> Node | None:
+    """The first child tree of these kinds."""
+    return next(iter(children(tree, *kinds)), None)
+
+
+def tokens(tree: Node, *types: str) -> list[Token]:
+    """The child tokens, of these types where types are given."""
+    return [item for item in tree.children if isinstance(item, Token) and (not types or item.type in types)]
+
+
+def name_of(tree: Node) -> str:
+    """The name that a `variable`, `property` or the like holds."""
+    return unquoted(tokens(tree)[0])
+
+
+def variable_of(tree: Node) -> str | None:
+    """The name of the variable that stands first in a pattern's part."""
+    found = child(tree, "variable")
+    return None if found is None else name_of(found)
+
+
+def bare(tree: Node) -> Node:
+    """The expression without the parentheses around it."""
+    while tree.data == "parentheses":
+        tree = children(tree)[0]
+    return tree
+
+
+def function_name(tree: Node) -> str:
+    """A call's name in lower case, without spaces or backticks."""
+    return re.sub(r"[\s`]", "", str(tokens(tree)[0])).lower()
+
+
+def aggregates(tree: Node) -> Iterator[Node]:
+    """The outermost aggregate calls in an expression; those of subqueries are their own."""
+    stack = [tree]
+    while stack:
+        here = stack.pop()
+        if here.data == "subquery":
+            continue
+        if here.data == "count_star" or (here.data == "function" and is_aggregate(here)):
+            yield here
+            continue
+        stack.extend(children(here))
+
+
+def is_aggregate(tree: Node) -> bool:
+    """Whether a call folds rows."""
+    found = FUNCTIONS.get(function_name(tree))
+    return found is not None and found.aggregate
+
+
+def literal_of(tree: Node) -> str | int | float | bool | None:
+    """The value of a literal, signed numbers included; None for null and for anything else."""
+    tree = bare(tree)
+    if tree.data == "signed":
+        value = literal_of(children(tree)[0])
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return None
+        return -value if tokens(tree)[0] == "-" else value
+    if tree.data != "literal":
+        return None
+    token = tokens(tree)[0]
+    text = str(token).replace("_", "").lower()
+    match token.type:
+        case "STRING":
+            return _ESCAPE.sub(lambda found: _unescaped(found.group(1)), str(token)[1:-1])
+        case "INT":
+            return int(text, 0) if text[:2] in ("0x", "0o") else int(text)
+        case "FLOAT":
+            return float(text)
+        case "TRUE" | "FALSE":
+            return token.type == "TRUE"
+    return None
+
+
+def _unescaped(code: str) -> str:
+    if code[0] in "uU" and len(code) > 1:
+        return chr(min(int(code[1:], 16), 0x10FFFF))
+    return _ESCAPES.get(code, code)
