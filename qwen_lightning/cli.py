@@ -13,6 +13,7 @@ from jsonargparse import ArgumentError
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 
 import qwen_lightning.callbacks
+import qwen_lightning.execution.cypher.executors
 import qwen_lightning.execution.sql.executors  # noqa: F401
 from qwen_lightning.callbacks.completions import CompletionsWriter
 from qwen_lightning.config_files import read_config

@@ -15,12 +15,16 @@ from qwen_lightning.rewards.table import RewardTable
 from qwen_lightning.tasks.registry import TaskRegistry
 
 SECTIONS = {"tasks": TaskRegistry, "rewards": RewardTable}
-_EXECUTOR = "qwen_lightning.execution.sql.executors.DuckDBExecutor"
+#: Argument of TaskRegistry to the executor that `--databases` means where a config names none.
+EMBEDDED = {
+    "sql": "qwen_lightning.execution.sql.executors.DuckDBExecutor",
+    "cypher": "qwen_lightning.execution.cypher.executors.ArcadeDBExecutor",
+}
 
 
 def add_workbench_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments `-c` and `--databases`, which `load_workbench` takes."""
-    parser.add_argument("--databases", metavar="DIR", help="folder of databases that SQL runs on")
+    parser.add_argument("--databases", metavar="DIR", help="folder of databases that SQL and Cypher run on")
     parser.add_argument(
         "-c",
         "--config",
@@ -38,12 +42,13 @@ def load_workbench(
 
     Args:
         configs: YAML files, of which the later wins, as with `fit -c`.
-        databases: Folder of databases for the SQL executor, over what the configs say.
+        databases: Folder of databases for the executors, over what the configs say; a Neo4j server keeps its own.
 
     Raises:
         ConfigError: A file cannot be read, a section does not fit, or the weights reward wrong answers.
     """
     # Short class names in YAML are those of imported classes.
+    import qwen_lightning.execution.cypher.executors
     import qwen_lightning.execution.sql.executors  # noqa: F401
 
     parser = ArgumentParser(exit_on_error=False)
@@ -55,9 +60,11 @@ def load_workbench(
     if databases is not None:
         if not Path(databases).is_dir():
             raise ConfigError(f"--databases {databases}: no such folder")
-        sql = values.tasks.sql or Namespace(class_path=_EXECUTOR)
-        override = {"class_path": sql.class_path, "init_args": {"databases": str(databases)}}
-        values = _merge(parser, {"tasks": {"sql": override}}, values, "--databases")
+        for language, embedded in EMBEDDED.items():
+            executor = values.tasks[language] or Namespace(class_path=embedded)
+            if not executor.class_path.endswith(".Neo4jExecutor"):
+                override = {"class_path": executor.class_path, "init_args": {"databases": str(databases)}}
+                values = _merge(parser, {"tasks": {language: override}}, values, "--databases")
     try:
         built = parser.instantiate_classes(values)
     except (TypeError, ValueError) as error:

@@ -40,9 +40,23 @@ def test_a_config_that_cannot_be_meant(tmp_path, text, fault):
     assert "\n" not in str(error.value)
 
 
-def test_without_a_config_sql_is_checked_statically():
+def test_a_folder_of_databases_is_for_both_languages_and_a_server_keeps_its_own(tmp_path):
+    registry, _ = load_workbench([], tmp_path)
+    kinds = [type(registry[task].executor).__name__ for task in ("text2sql", "text2cypher")]
+    assert kinds == ["DuckDBExecutor", "ArcadeDBExecutor"]
+    assert registry["text2cypher"].executor.databases == tmp_path
+    config = tmp_path / "neo4j.yaml"
+    settings = "{class_path: Neo4jExecutor, init_args: {url: bolt://127.0.0.1, graph: movies}}"
+    config.write_text(f"tasks: {{cypher: {settings}}}", encoding="utf-8")
+    executor = load_workbench([config], tmp_path)[0]["text2cypher"].executor
+    assert executor.databases is None
+    assert executor.has_database("movies")
+
+
+def test_without_a_config_queries_are_checked_statically():
     registry, rewards = load_workbench()
     assert registry["text2sql"].executor is None
+    assert registry["text2cypher"].executor is None
     assert rewards.weights["text2sql"]["weak"]
 
 
