@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from fractions import Fraction
 from typing import Any, Literal
 
 import regex
@@ -102,6 +103,12 @@ def _unique_items(validator: Any, unique: bool, instance: Any, schema: Any) -> I
         yield ValidationError("has elements that are not unique")
 
 
+def _multiple_of(validator: Any, divisor: int | float, instance: Any, schema: Any) -> Iterator[ValidationError]:
+    """Exact: 0.07 is a multiple of 0.01, and an integer beyond a double is no fault of the judge."""
+    if validator.is_type(instance, "number") and Fraction(str(instance)) % Fraction(str(divisor)):
+        yield ValidationError(f"is not a multiple of {divisor}")
+
+
 def _key(value: Any) -> Any:
     """A hashable stand-in: equal for values that JSON Schema takes for equal."""
     if isinstance(value, dict):
@@ -117,6 +124,7 @@ _ALL = _LIBRARY | {
     "patternProperties": _pattern_properties,
     "additionalProperties": _additional_properties,
     "uniqueItems": _unique_items,
+    "multipleOf": _multiple_of,
     "$ref": _counted(_LIBRARY["$ref"]),
     "$dynamicRef": _counted(_LIBRARY["$dynamicRef"]),
 }

@@ -218,3 +218,11 @@ def test_a_pattern_that_backtracks_is_no_match() -> None:
     record = SlotRecord(id="1", task="slot_json", input="x", slots=slots, gold={"code": "aa"})
     assert verdict_of(record, {"code": "a" * 5_000 + "!"})[0]["schema"] == 0
     assert verdict_of(record, {"code": "aa"})[1] == 4
+
+
+@pytest.mark.parametrize("digits", ["9" * 4_000, "1e300", "0.07", "-0.0"])
+def test_numbers_of_any_size_are_judged(digits: str) -> None:
+    slots = {"type": "object", "properties": {"n": {"type": "number", "multipleOf": 0.01, "minimum": -0.5}}}
+    record = SlotRecord(id="1", task="slot_json", input=f"Take {digits}.", slots=slots, gold={"n": json.loads(digits)})
+    assert verdict_of(record, f'{{"n": {digits}}}')[1] == 4
+    assert verdict_of(record, '{"n": 5}')[1] < 4

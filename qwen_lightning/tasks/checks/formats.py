@@ -6,12 +6,13 @@ import json
 import re
 from typing import Any
 
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import SchemaError, ValidationError
 from pydantic import Field, field_validator
 
+from qwen_lightning.errors import DataError
 from qwen_lightning.records import GeneralRecord
+from qwen_lightning.tasks import strict_json
 from qwen_lightning.tasks.checks.base import Check, CheckResult, Relation, counted, passed
+from qwen_lightning.tasks.json_schema import read_schema, validator
 
 _FENCE = re.compile(r"^[ \t]*(`{3,}|~{3,})[ \t]*([\w+#.-]*)[^\n]*\n(.*?)^[ \t]*\1[ \t]*$", re.MULTILINE | re.DOTALL)
 _WHOLE_FENCE = re.compile(r"\A```[ \t]*(?:json)?[ \t]*\n(.*)\n[ \t]*```\Z", re.DOTALL | re.IGNORECASE)
@@ -47,8 +48,8 @@ class JSON(Check):
     @classmethod
     def _is_schema(cls, value: dict[str, Any] | None) -> dict[str, Any] | None:
         try:
-            Draft202012Validator.check_schema(value or {})
-        except SchemaError as error:
+            read_schema(value or {})
+        except DataError as error:
             raise ValueError(f"is no JSON Schema: {error.message}") from None
         return value
 
@@ -57,13 +58,11 @@ class JSON(Check):
         if self.fence and (fenced := _WHOLE_FENCE.match(text)):
             text = fenced[1]
         try:
-            value = json.loads(text, parse_constant=_no_constant)
-            Draft202012Validator(self.schema_ or {}).validate(value)
-        except (ValueError, RecursionError) as error:
+            value = strict_json.parse(text)
+        except strict_json.NotJSON as error:
             return CheckResult(0.0, f"not JSON: {error}")
-        except ValidationError as error:
-            return CheckResult(0.0, f"against the schema at {error.json_path}: {error.message}")
-        return CheckResult(1.0)
+        fault = next(iter(validator(self.schema_ or {}).errors(value, limit=1)), None)
+        return CheckResult(1.0) if fault is None else CheckResult(0.0, f"against the schema at {fault}")
 
 
 class MarkdownTable(Check):
@@ -118,10 +117,6 @@ class CodeFence(Check):
         if self.language and all(fence[2].lower() != self.language.lower() for fence in fences):
             return CheckResult(0.0, f"no fence marked {self.language}, but {sorted({fence[2] for fence in fences})}")
         return passed(not self.only or not _outside_fences(answer).strip(), "text outside the code fence")
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON number")
 
 
 def _outside_fences(text: str) -> str:
