@@ -20,8 +20,9 @@ from converting import run, write_records
 from qwen_lightning.errors import DataError
 from qwen_lightning.records import FunctionCallRecord, scan_jsonl
 from qwen_lightning.tasks.function_call import FunctionCall
-from qwen_lightning.tasks.json_schema import PYTHON_TYPES, validator
+from qwen_lightning.tasks.json_schema import validator
 from qwen_lightning.tasks.reading import TaskRecordReader
+from qwen_lightning.tasks.schema_reading import PYTHON_TYPES
 
 META = {"source": "ShishirPatil/gorilla, Berkeley Function-Calling Leaderboard v4", "licence": "Apache-2.0"}
 PREFIX = "BFCL_v4_"

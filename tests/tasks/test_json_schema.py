@@ -5,9 +5,11 @@ import random
 
 import pytest
 from jsonschema import Draft202012Validator
+from jsonschema.exceptions import SchemaError
 
 from qwen_lightning.errors import DataError
-from qwen_lightning.tasks.json_schema import MAX_DEPTH, read_schema, validator
+from qwen_lightning.tasks.json_schema import validator
+from qwen_lightning.tasks.schema_reading import MAX_DEPTH, read_schema
 
 TREE = {"$defs": {"t": {"type": "object", "properties": {"below": {"$ref": "#/$defs/t"}, "n": {"type": "integer"}}}}}
 
@@ -144,6 +146,39 @@ def test_recursive_schemas_judge_recursive_values():
     assert validator(schema).is_valid({"below": {"below": {"n": 1}}})
     (fault,) = validator(schema).errors({"below": {"below": {"n": "1"}}})
     assert fault.path == "$.below.below.n"
+
+
+def corrupted(schema, chance):
+    """A schema in which one keyword, at any depth, may hold what it must not."""
+    if not isinstance(schema, dict) or not schema:
+        return schema
+    keyword = chance.choice(list(schema))
+    inner = schema[keyword]
+    if isinstance(inner, dict | list) and inner and chance.random() < 0.6:
+        at = chance.choice(list(inner) if isinstance(inner, dict) else range(len(inner)))
+        changed = dict(inner) if isinstance(inner, dict) else list(inner)
+        changed[at] = corrupted(changed[at], chance) if isinstance(changed[at], dict) else changed[at]
+        return schema | {keyword: changed}
+    junk = [None, True, 1, -1, 1.5, "string", "text", [], [1], ["a", "a"], ["string"], {}, {"a": 1}, [{}], [True, 1]]
+    return schema | {chance.choice([keyword, keyword, "minItems", "maximum", "$id", "multipleOf"]): chance.choice(junk)}
+
+
+def test_a_schema_is_broken_where_the_metaschema_says_so():
+    chance, seen = random.Random(3), {True: 0, False: 0}
+    for _ in range(600):
+        schema = corrupted(schemas(chance), chance)
+        try:
+            Draft202012Validator.check_schema(schema)
+            valid = True
+        except SchemaError:
+            valid = False
+        seen[valid] += 1
+        if valid:
+            assert validator(schema)
+        else:
+            with pytest.raises(DataError):
+                validator(schema)
+    assert min(seen.values()) > 100
 
 
 def test_kept_by_content():
