@@ -37,6 +37,7 @@ _BESIDE_THE_POINT = (
     "Using ModelCheckpoint with manual optimization.*",
     "Found .* module.* in eval mode at the start of training.*",
     "The dirpath has changed from.*",
+    ".*exists and is not empty.*",
 )
 #: What Lightning takes for `--ckpt_path` in place of a file.
 KEYWORDS = ("last", "best", "hpc")

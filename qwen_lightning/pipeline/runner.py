@@ -58,7 +58,7 @@ class _Pipeline:
         check_chain(plans)
         manifests = {name: self._stage(name, plan) for name, plan in plans.items()}
         table = write_results(self.folder, manifests)
-        return f"{table}\n\n{len(manifests)} adapters; also in {self.folder / RESULTS}.md and .json"
+        return f"{table}\nAlso in {self.folder / RESULTS}.md and .json."
 
     # ------------------------------------------------------------------ plans
 

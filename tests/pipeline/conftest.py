@@ -22,6 +22,7 @@ CONFIGS = {
     "fc": "grpo_fc",
     "slot": "grpo_slot",
     "sql": "grpo_sql",
+    "cypher": "grpo_cypher",
 }
 
 
@@ -59,7 +60,10 @@ class PipelineRun:
         if kind == "grpo":
             data |= {"prompts": [str(self.demo.file(f"grpo_{name}"))], "prompts_per_step": 2}
             model["group_size"] = 2
-        if name not in ("base-sft", "sql"):
+        if name == "cypher":
+            arguments = {"databases": str(self.demo.databases), "workers": 1}
+            changes["tasks"] = {"cypher": {"class_path": "ArcadeDBExecutor", "init_args": arguments}}
+        elif name not in ("base-sft", "sql"):
             del changes["tasks"]
         return changes
 
