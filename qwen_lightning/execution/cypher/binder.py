@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from qwen_lightning.execution.cypher.expressions import Expressions
+from qwen_lightning.execution.cypher.expressions import Expressions, label_predicates
 from qwen_lightning.execution.cypher.findings import Findings
 from qwen_lightning.execution.cypher.functions import PROCEDURES
 from qwen_lightning.execution.cypher.graph_schema import GraphSchema
+from qwen_lightning.execution.cypher.kinds import ANY, NODE, RELATIONSHIP, Scope, Value, list_of, varying
 from qwen_lightning.execution.cypher.names import Names
 from qwen_lightning.execution.cypher.parsing import Node, Parsed, unquoted
 from qwen_lightning.execution.cypher.patterns import Patterns
 from qwen_lightning.execution.cypher.projections import Projections, is_star
 from qwen_lightning.execution.cypher.trees import aggregates, child, children, function_name, name_of, tokens
-from qwen_lightning.execution.cypher.kinds import ANY, NODE, RELATIONSHIP, Scope, Value, list_of, varying
 
 _YIELDED = {"node": NODE, "relationship": RELATIONSHIP, "score": Value("number"), "label": Value("string"),
             "nodes": list_of(NODE), "relationships": list_of(RELATIONSHIP)}  # fmt: skip
@@ -44,7 +44,7 @@ class Binder:
             Its columns.
         """
         singles = children(tree, "single")
-        kinds = {str(token).upper() == "ALL" for union in children(tree, "union") for token in tokens(union) or ["ONE"]}
+        kinds = {"ALL" in {token.upper() for token in tokens(union)} for union in children(tree, "union")}
         if len(kinds) > 1:
             self.findings.refuse("UNION and UNION ALL cannot be mixed")
         branches = [self._single(single, scope, fixed, inner) for single in singles]
@@ -92,23 +92,17 @@ class Binder:
         patterns = Patterns(self.names, scope)
         for pattern in children(tree, "pattern"):
             patterns.add(pattern)
-        optional = any(token.type == "OPTIONAL" for token in tokens(tree))
-        inside = self.expressions.settle(patterns)
-        found = patterns.scope(optional)
         where = child(tree, "where")
+        for name, stated in label_predicates(where) if where is not None else ():
+            patterns.state(name, stated)
+        optional = any(token.type == "OPTIONAL" for token in tokens(tree))
+        self.expressions.settle(patterns)
+        found = patterns.scope()
         if where is not None:
-            # A label predicate narrows before the triples are followed once more.
-            narrowed = self.expressions.narrowed(children(where)[0], {**inside, **found})
-            for name in patterns.nodes:
-                if name in narrowed and narrowed[name].kind == "node":
-                    patterns.nodes[name] = narrowed[name].labels
-            for name in patterns.relationships:
-                if name in narrowed and narrowed[name].kind == "relationship":
-                    patterns.relationships[name] = narrowed[name].types
-            patterns.resolve()
-            found = self.expressions.where(where, patterns.scope(False))
-            if optional:
-                found = {**found, **scope}
+            found = self.expressions.where(where, found)
+        if optional:
+            # Rows without a match keep what was bound before.
+            found = {**found, **scope}
         for hint in children(tree, "hint"):
             for variable in children(hint, "variable"):
                 if name_of(variable) not in found:

@@ -2,28 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Protocol
 
-from lark import Token
-
 from qwen_lightning.execution.cypher.functions import FUNCTIONS, Function
-from qwen_lightning.execution.cypher.label_expressions import is_dynamic, names_in
-from qwen_lightning.execution.cypher.names import Names
-from qwen_lightning.execution.cypher.parsing import Node, unquoted
-from qwen_lightning.execution.cypher.patterns import Patterns
-from qwen_lightning.execution.cypher.trees import (
-    aggregates,
-    bare,
-    child,
-    children,
-    function_name,
-    is_aggregate,
-    literal_of,
-    name_of,
-    tokens,
-    variable_of,
-)
 from qwen_lightning.execution.cypher.kinds import (
     ANY,
     NODE,
@@ -34,6 +18,22 @@ from qwen_lightning.execution.cypher.kinds import (
     joined,
     list_of,
     varying,
+)
+from qwen_lightning.execution.cypher.label_expressions import is_dynamic, names_in
+from qwen_lightning.execution.cypher.names import Names
+from qwen_lightning.execution.cypher.parsing import Node, unquoted
+from qwen_lightning.execution.cypher.patterns import Patterns
+from qwen_lightning.execution.cypher.trees import (
+    aggregates,
+    bare,
+    child,
+    children,
+    function_name,
+    integer,
+    is_aggregate,
+    literal_of,
+    name_of,
+    tokens,
 )
 
 _ENTITIES = ("node", "relationship", "path")
@@ -76,28 +76,19 @@ class Expressions:
 
     def narrowed(self, tree: Node, scope: Scope) -> Scope:
         """The scope where a condition holds: `n:Label`, alone or joined by AND."""
-        tree = bare(tree)
-        if tree.data == "and_expression":
-            for part in children(tree):
-                scope = self.narrowed(part, scope)
-        elif tree.data == "postfix":
-            parts = children(tree)
-            if len(parts) == 2 and parts[0].data == "variable" and parts[1].data == "has_labels":
-                name = name_of(parts[0])
-                known, stated = scope.get(name), children(parts[1])[0]
-                if known is not None and known.kind == "node":
-                    labels = self.names.narrowed_labels(stated, known.labels)
-                    return {**scope, name: Value("node", labels=labels, constant=known.constant)}
-                if known is not None and known.kind == "relationship":
-                    types = self.names.narrowed_types(stated, known.types)
-                    return {**scope, name: Value("relationship", types=types, constant=known.constant)}
+        for name, stated in label_predicates(tree):
+            known = scope.get(name)
+            if known is not None and known.kind == "node":
+                scope = {**scope, name: replace(known, labels=self.names.narrowed_labels(stated, known.labels))}
+            elif known is not None and known.kind == "relationship":
+                scope = {**scope, name: replace(known, types=self.names.narrowed_types(stated, known.types))}
         return scope
 
     def condition(self, tree: Node, scope: Scope) -> Value:
         """Check an expression that must be true or false; there a pattern may stand."""
         inner = bare(tree)
         if inner.data in ("or_expression", "xor_expression", "and_expression", "not_expression"):
-            return Value("boolean", constant=all([self.condition(part, scope).constant for part in children(inner)]))
+            return Value("boolean", constant=all(self.condition(part, scope).constant for part in children(inner)))
         if inner.data == "pattern_expression":
             return self._pattern(inner, scope)
         value = self.value(inner, scope)
@@ -108,7 +99,7 @@ class Expressions:
     _or_expression = _xor_expression = _and_expression = _not_expression = condition
 
     def _generic(self, tree: Node, scope: Scope) -> Value:
-        return Value(constant=all([self.value(part, scope).constant for part in children(tree)]))
+        return Value(constant=all(self.value(part, scope).constant for part in children(tree)))
 
     def _pattern(self, tree: Node, scope: Scope) -> Value:
         patterns = Patterns(self.names, scope, introduces=False)
@@ -139,6 +130,8 @@ class Expressions:
 
     def _literal(self, tree: Node, scope: Scope) -> Value:
         kind = {"STRING": "string", "NULL": "null", "TRUE": "boolean", "FALSE": "boolean"}
+        if tokens(tree)[0].type == "INT" and integer(tokens(tree)[0]) >= 1 << 63:
+            self.findings.refuse("an integer does not fit 64 bits")
         return Value(kind.get(tokens(tree)[0].type, "number"), constant=True)
 
     def _parameter(self, tree: Node, scope: Scope) -> Value:
@@ -180,14 +173,14 @@ class Expressions:
             case "slice":
                 if value.kind == "list":
                     return value
-        return Value(constant=constant)
+        return Value(constant=constant, stored=value.kind in ("node", "relationship"))
 
     def _label_test(self, tree: Node, value: Value) -> None:
         if value.kind == "relationship":
             self.names.narrowed_types(tree, None)
         elif value.kind in ("any", "node", "null"):
             for name in names_in(tree):
-                if value.kind == "node" or not (name in self.names.schema.types):
+                if value.kind == "node" or name not in self.names.schema.types:
                     self.names.label(name)
         elif not is_dynamic(tree):
             self.findings.refuse(f"a {value.kind} has no labels")
@@ -195,7 +188,7 @@ class Expressions:
     def _comparison(self, tree: Node, scope: Scope) -> Value:
         parts = children(tree)
         values = [self.value(part, scope) for part in parts]
-        for left, right in zip(parts, parts[1:], strict=False):
+        for left, right in itertools.pairwise(parts):
             for one, other in ((left, right), (right, left)):
                 self._compared(one, [other], scope)
         return Value("boolean", constant=all(value.constant for value in values))
@@ -288,7 +281,7 @@ class Expressions:
         known = FUNCTIONS.get(name)
         if known is None:
             self.findings.refuse(f"there is no function {tokens(tree)[0]}()")
-            return Value(constant=all([self.value(one, scope).constant for one in arguments]))
+            return Value(constant=all(self.value(one, scope).constant for one in arguments))
         if known.aggregate:
             for argument in arguments:
                 if any(True for _ in aggregates(argument)):
@@ -312,6 +305,8 @@ class Expressions:
         first = values[0] if values else ANY
         if known.takes and first.kind not in ("any", "null", "point", *known.takes):
             self.findings.refuse(f"{known.name}() cannot take a {first.kind}")
+        if first.stored and known.takes and known.takes <= {"node", "relationship", "path"}:
+            self.findings.refuse(f"{known.name}() cannot take a property")
         constant = not known.aggregate and all(value.constant for value in values)
         match known.returns:
             case "same":
@@ -386,7 +381,9 @@ class Expressions:
     def _no_aggregate(self, tree: Node) -> None:
         for part in children(tree)[2:]:
             for call in aggregates(part):
-                self.findings.refuse(f"{function_name(call)}() aggregates and cannot stand in an expression over a list")
+                self.findings.refuse(
+                    f"{function_name(call)}() aggregates and cannot stand in an expression over a list"
+                )
 
     def _quantified(self, tree: Node, scope: Scope) -> Value:
         variable, source = children(tree)[:2]
@@ -441,6 +438,18 @@ class Expressions:
         return {"EXISTS": Value("boolean"), "COUNT": Value("number")}.get(kind) or list_of(varying(element))
 
 
+def label_predicates(tree: Node) -> Iterator[tuple[str, Node]]:
+    """The variables and label expressions of `n:Label` predicates that a condition needs to hold."""
+    tree = bare(children(tree)[0] if tree.data == "where" else tree)
+    if tree.data == "and_expression":
+        for part in children(tree):
+            yield from label_predicates(part)
+    elif tree.data == "postfix":
+        parts = children(tree)
+        if len(parts) == 2 and parts[0].data == "variable" and parts[1].data == "has_labels":
+            yield name_of(parts[0]), children(parts[1])[0]
+
+
 def calls_aggregate(tree: Node) -> bool:
     """Whether an expression folds rows."""
     return any(True for _ in aggregates(tree))
@@ -451,12 +460,7 @@ def is_call_of_aggregate(tree: Node) -> bool:
     return tree.data == "count_star" or (tree.data == "function" and is_aggregate(tree))
 
 
-def first_token(tree: Node) -> Token:
-    """The first token directly under a tree."""
-    return tokens(tree)[0]
-
-
 def named(tree: Node) -> str | None:
     """The variable's name where an expression is one, else None."""
     inner = bare(tree)
-    return name_of(inner) if inner.data == "variable" else variable_of(inner) if inner.data == "own_variable" else None
+    return name_of(inner) if inner.data == "variable" else None

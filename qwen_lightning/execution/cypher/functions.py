@@ -183,7 +183,9 @@ class Function:
         """Whether its value changes without a change of the data."""
         name = self.name.lower()
         stem, _, member = name.partition(".")
-        clock = stem in _CLOCKS and (arguments == 0 if not member else member in ("realtime", "statement", "transaction"))
+        clock = stem in _CLOCKS and (
+            arguments == 0 if not member else member in ("realtime", "statement", "transaction")
+        )
         return name in _VOLATILE or clock
 
 

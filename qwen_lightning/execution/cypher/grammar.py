@@ -20,9 +20,7 @@ union: "UNION"i [UNION_KIND]
 single: clause+
 ?clause: match | unwind | with_clause | return_clause | call_procedure | call_subquery | finish
 
-match: [OPTIONAL] "MATCH"i [match_mode] pattern ("," pattern)* hint* [where]
-match_mode: "REPEATABLE"i ("ELEMENT"i | "ELEMENTS"i) -> repeatable
-    | "DIFFERENT"i ("RELATIONSHIP"i | "RELATIONSHIPS"i) -> different
+match: [OPTIONAL] "MATCH"i pattern ("," pattern)* hint* [where]
 hint: "USING"i index_kind ["SEEK"i] variable ":" NAME "(" NAME ("," NAME)* ")"
     | "USING"i "SCAN"i variable ":" NAME
     | "USING"i "JOIN"i "ON"i variable ("," variable)*
@@ -70,7 +68,7 @@ relationship: [LEFT] MINUS ["[" [variable] [labels] [length] [properties] [where
 length: STAR [INT] [RANGE [INT]]
 quantifier: PLUS | STAR | "{" INT "}" -> quantifier | "{" [INT] COMMA [INT] "}"
 properties: map | PARAMETER
-label_or: label_and ("|" [":"] label_and)*
+label_or: label_and ("|" [COLON] label_and)*
 label_and: label_not (("&" | ":") label_not)*
 label_not: (BANG)* _label
 _label: LABEL | ANY_LABEL | "(" label_or ")" | dynamic_label
@@ -137,6 +135,7 @@ LEFT: "<"
 RIGHT: ">"
 RANGE: ".."
 COMMA: ","
+COLON: ":"
 BANG: "!"
 ANY_LABEL: "%"
 NOT: "NOT"i

@@ -44,10 +44,13 @@ _TRIPLE = re.compile(
 )
 _NODE = re.compile(_END % ("label", "properties"))
 _SECTION = re.compile(r"(?P<kind>node|relationship|edge)s?\s*(?:types?\s*)?(?:and their\s*)?(?:propert|label|type)|"
+                      r"(?P<nodes>nodes?)\s*:?\s*$|"
                       r"(?P<triples>(?:the\s+)?(?:relationships|relations|edges|patterns)\b)", re.IGNORECASE)  # fmt: skip
 _BARE_TYPE = re.compile(r"\[\s*:\s*(?P<name>" + _NAME + r")" + (_PROPERTIES % "properties") + r"\s*\]")
 _OWNER = re.compile(r"(?:\*\*|:)?(?P<name>" + _NAME + r")(?:\*\*)?\s*:?\s*(?:\{(?P<properties>.*)\})?\s*$")
-_PROPERTY = re.compile(r"`?(?P<name>[^`:{}*]+?)`?\s*:\s*`?(?P<type>[A-Za-z][\w<>]*(?:\s+(?!Example|Min|Max|Available)[A-Z]\w*)*)?`?")
+_PROPERTY = re.compile(
+    r"`?(?P<name>[^`:{}*]+?)`?\s*:\s*`?(?P<type>[A-Za-z][\w<>]*(?:\s+(?!Example|Min|Max|Available)[A-Z]\w*)*)?`?"
+)
 _ENTRY = re.compile(r"(?P<name>`[^`]+`|[^\s,:{}\[\]\"']+)\s*(?::\s*(?P<type>[^,]*))?(?:,|$)")
 
 
@@ -90,6 +93,8 @@ def read_schema(text: str) -> GraphSchema:
     """
     schema = GraphSchema()
     section, owner = "", None
+    # Names outside any section: patterns that come later tell a label from a type.
+    loose: dict[str, str | None] = {}
     for raw in text.splitlines():
         line = raw.strip()
         if not line:
@@ -103,7 +108,8 @@ def read_schema(text: str) -> GraphSchema:
             body = line.lstrip("- ")
         heading = None if bulleted else _SECTION.match(body.lstrip("#* "))
         if heading:
-            section = "triples" if heading["triples"] else "node" if heading["kind"].lower() == "node" else "type"
+            kind = (heading["kind"] or "node").lower()
+            section = "triples" if heading["triples"] else "node" if kind == "node" else "type"
             owner = None
             if "propert" in body.lower():
                 schema.knows_properties |= section == "node"
@@ -113,13 +119,19 @@ def read_schema(text: str) -> GraphSchema:
         indented = raw[:1].isspace() and owner is not None and not body.startswith("**")
         if owned and not indented and (section != "triples" or owned["properties"] is not None):
             owner = owned["name"].strip("`")
-            kept = schema.types if section == "type" or (not section and owner.isupper()) else schema.labels
+            if not section:
+                loose[owner] = owned["properties"]
+                continue
+            kept = schema.types if section == "type" else schema.labels
             _declare(schema, kept, owner, owned["properties"])
             continue
         entry = _PROPERTY.match(body)
         if entry and owner is not None and section in ("node", "type"):
             kept = schema.types if section == "type" else schema.labels
             kept[owner][entry["name"].strip()] = (entry["type"] or "").upper()
+    for name, properties in loose.items():
+        is_type = name in schema.types or (name not in schema.labels and name.isupper() and len(name) > 1)
+        _declare(schema, schema.types if is_type else schema.labels, name, properties)
     schema.knows_properties |= any(schema.labels.values())
     schema.knows_type_properties |= any(schema.types.values())
     if not schema.labels:

@@ -20,6 +20,7 @@ class Value:
         element: Of a list.
         fields: Of a map whose keys are all known.
         constant: It hangs on no data.
+        stored: It is a property, so no node, relationship or path.
     """
 
     kind: str = "any"
@@ -28,6 +29,7 @@ class Value:
     element: Value | None = None
     fields: Mapping[str, Value] | None = None
     constant: bool = False
+    stored: bool = False
 
 
 ANY = Value()

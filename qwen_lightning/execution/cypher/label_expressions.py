@@ -8,9 +8,9 @@ from itertools import product
 from lark import Token, Tree
 
 from qwen_lightning.execution.cypher.graph_schema import GraphSchema
+from qwen_lightning.execution.cypher.kinds import Labels
 from qwen_lightning.execution.cypher.parsing import Node, unquoted
 from qwen_lightning.execution.cypher.trees import children
-from qwen_lightning.execution.cypher.kinds import Labels
 
 # A product of alternatives longer than this says nothing.
 _MOST_ALTERNATIVES = 256

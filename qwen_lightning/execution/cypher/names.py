@@ -7,9 +7,9 @@ from difflib import get_close_matches
 
 from qwen_lightning.execution.cypher.findings import Findings
 from qwen_lightning.execution.cypher.graph_schema import GraphSchema
+from qwen_lightning.execution.cypher.kinds import Labels, Value
 from qwen_lightning.execution.cypher.label_expressions import alternatives, holds, is_dynamic, names_in
 from qwen_lightning.execution.cypher.parsing import Node
-from qwen_lightning.execution.cypher.kinds import Labels, Value
 
 
 def _hint(name: str, known: Iterable[str]) -> str:
@@ -46,7 +46,7 @@ class Names:
 
     def narrowed_labels(self, tree: Node, labels: Labels | None) -> Labels | None:
         """What a node that had these labels can have where the label expression holds too."""
-        if not all([self.label(name) for name in names_in(tree)]):
+        if not all(self.label(name) for name in names_in(tree)):
             return None
         stated = alternatives(tree, self.schema)
         if stated is None or labels is None:
@@ -57,27 +57,25 @@ class Names:
 
     def narrowed_types(self, tree: Node, types: frozenset[str] | None) -> frozenset[str] | None:
         """The same for a relationship's type."""
-        if not all([self.type(name) for name in names_in(tree)]) or is_dynamic(tree) or not self.knows_types:
+        if not all(self.type(name) for name in names_in(tree)) or is_dynamic(tree) or not self.knows_types:
             return None
         within = frozenset(self.schema.types) if types is None else types
         return frozenset(one for one in within if holds(tree, frozenset((one,)))) or None
 
     def property(self, value: Value, name: str) -> None:
         """Fault a property that the node or relationship cannot have."""
-        schema = self.schema
-        if value.kind == "node" and value.labels and schema.knows_properties:
-            labels = {label for one in value.labels for label in one}
-            if not any(name in schema.labels.get(label, {}) for label in labels):
-                self._no_property(name, labels, schema.labels)
-        elif value.kind == "relationship" and value.types and schema.knows_type_properties:
-            if not any(name in schema.types.get(one, {}) for one in value.types):
-                self._no_property(name, value.types, schema.types)
-
-    def _no_property(self, name: str, owners: Iterable[str], kept: dict[str, dict[str, str]]) -> None:
-        named = sorted(owners)
-        owner = ", ".join(named[:3]) + (" …" if len(named) > 3 else "")
-        near = _hint(name, {item for one in named for item in kept.get(one, {})})
-        self.findings.miss(f"{owner} has no property {name}{near}")
+        if value.kind == "node" and self.schema.knows_properties:
+            owners = sorted({label for one in value.labels or () for label in one})
+            kept = self.schema.labels
+        elif value.kind == "relationship" and self.schema.knows_type_properties:
+            owners, kept = sorted(value.types or ()), self.schema.types
+        else:
+            return
+        if not owners or any(name in kept.get(owner, {}) for owner in owners):
+            return
+        shown = ", ".join(owners[:3]) + (" …" if len(owners) > 3 else "")
+        near = _hint(name, {item for owner in owners for item in kept.get(owner, {})})
+        self.findings.miss(f"{shown} has no property {name}{near}")
 
     def literal(self, value: Value, name: str, literal: str | int | float | bool | None) -> None:
         """Note a comparison of a property with a literal."""

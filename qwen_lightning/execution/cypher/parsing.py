@@ -14,7 +14,24 @@ from qwen_lightning.execution.cypher.scanning import NotParsed, marked, place
 
 Node = Tree[Token]
 
-_WRITES = frozenset(["create", "merge", "set", "delete", "detach", "remove", "foreach", "load", "drop", "alter", "grant", "revoke", "deny", "insert"])
+_WRITES = frozenset(
+    [
+        "create",
+        "merge",
+        "set",
+        "delete",
+        "detach",
+        "remove",
+        "foreach",
+        "load",
+        "drop",
+        "alter",
+        "grant",
+        "revoke",
+        "deny",
+        "insert",
+    ]
+)
 _ADMIN = frozenset(["show", "terminate", "start", "stop", "use", "explain", "profile", "cypher", "enable"])
 _SQL = frozenset(["select", "from", "join", "having", "group", "inner", "left", "right", "outer", "between", "like"])
 _WORD = re.compile(r"\w+|.", re.DOTALL)

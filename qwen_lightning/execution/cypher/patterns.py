@@ -7,10 +7,10 @@ from dataclasses import dataclass, field, replace
 
 from lark import Tree
 
+from qwen_lightning.execution.cypher.kinds import NODE, PATH, RELATIONSHIP, Labels, Scope, Value, list_of, varying
 from qwen_lightning.execution.cypher.names import Names
 from qwen_lightning.execution.cypher.parsing import Node
-from qwen_lightning.execution.cypher.trees import child, children, tokens, variable_of
-from qwen_lightning.execution.cypher.kinds import NODE, PATH, RELATIONSHIP, Labels, Scope, Value, list_of, varying
+from qwen_lightning.execution.cypher.trees import child, children, integer, tokens, variable_of
 
 Evaluate = Callable[[Node, Scope], Value]
 # Hops of a variable-length relationship that are followed label by label; a longer one may lead anywhere it can end.
@@ -118,13 +118,18 @@ class Patterns:
             known = self._declare(variable, "node", grouped)
             if key not in self.nodes:
                 self.nodes[key] = known.labels if known is not None else self._all_labels()
-        labels = child(tree, "labels")
-        if labels is not None:
-            stated = children(labels)[0]
-            fresh = self.outer.get(key) is None and self.nodes[key] == self._all_labels()
-            self.nodes[key] = self.names.narrowed_labels(stated, None if fresh else self.nodes[key])
+        for labels in children(tree, "labels"):
+            self.state(key, children(labels)[0])
         self._filters(tree, key)
         return key
+
+    def state(self, key: str, labels: Node) -> None:
+        """Take a label expression that a node (or a relationship's type) of the pattern must satisfy."""
+        if key in self.nodes:
+            fresh = self.outer.get(key) is None and self.nodes[key] == self._all_labels()
+            self.nodes[key] = self.names.narrowed_labels(labels, None if fresh else self.nodes[key])
+        elif key in self.relationships:
+            self.relationships[key] = self.names.narrowed_types(labels, self.relationships[key])
 
     def _filters(self, tree: Node, key: str) -> None:
         for properties in children(tree, "properties"):
@@ -143,8 +148,6 @@ class Patterns:
             key = f" {self._anonymous}"
         else:
             key = variable
-            if any(hop.key == key for hop in self.hops):
-                self.names.findings.refuse(f"relationship variable {key} stands for two relationships of one pattern")
             self._declare(variable, "list" if length is not None else "relationship", grouped or quantifier is not None)
         known = self.outer.get(key)
         types = frozenset(self.names.schema.types) if self.names.knows_types else None
@@ -152,6 +155,8 @@ class Patterns:
             types = known.types if known.kind == "relationship" else None
         labels = child(tree, "labels")
         if labels is not None:
+            if tokens(children(labels)[0], "COLON") and (variable or many or child(tree, "properties")):
+                self.names.findings.refuse("types are separated by | alone, not by |:")
             types = self.names.narrowed_types(children(labels)[0], types)
         self.relationships[key] = types
         marks = {token.type for token in tokens(tree, "LEFT", "RIGHT")}
@@ -263,17 +268,16 @@ class Patterns:
         why = "; it points the other way" if reverse and hop.direction != "--" and hop.most == 1 else ""
         self.names.findings.miss(f"the schema has no {text}{why}")
 
-    def scope(self, optional: bool = False) -> Scope:
-        """All variables after the pattern. Where it is optional, what was bound before is not narrowed by it."""
+    def scope(self) -> Scope:
+        """All variables after the pattern, those that were bound before narrowed by it."""
         found = dict(self.outer)
         for key, value in self.bound.items():
             found[key] = self._value(key, value)
-        if not optional:
-            for key, value in self.outer.items():
-                if key in self.nodes and value.kind == "node":
-                    found[key] = replace(value, labels=self.nodes[key])
-                elif key in self.relationships and value.kind == "relationship":
-                    found[key] = replace(value, types=self.relationships[key])
+        for key, value in self.outer.items():
+            if key in self.nodes and value.kind == "node":
+                found[key] = replace(value, labels=self.nodes[key])
+            elif key in self.relationships and value.kind == "relationship":
+                found[key] = replace(value, types=self.relationships[key])
         for key in self.grouped:
             found[key] = list_of(found[key])
         return found
@@ -313,7 +317,7 @@ def _shown(labels: Labels | None) -> str:
 def _bounds(tree: Node) -> tuple[int, int | None]:
     """Least and most repetitions of `*`, `*2..3`, `+`, `{2}` or `{2,3}`."""
     marks = [item for item in tree.children if not isinstance(item, Tree)]
-    numbers = [int(item.replace("_", "")) for item in marks if item.type == "INT"]
+    numbers = [integer(item) for item in marks if item.type == "INT"]
     if marks[0].type == "PLUS":
         return 1, None
     between = next((at for at, item in enumerate(marks) if item.type in ("RANGE", "COMMA")), None)
@@ -321,7 +325,7 @@ def _bounds(tree: Node) -> tuple[int, int | None]:
         if numbers:
             return numbers[0], numbers[0]
         return (1 if tree.data == "length" else 0), None
-    before = [int(item.replace("_", "")) for item in marks[:between] if item.type == "INT"]
-    after = [int(item.replace("_", "")) for item in marks[between:] if item.type == "INT"]
+    before = [integer(item) for item in marks[:between] if item.type == "INT"]
+    after = [integer(item) for item in marks[between:] if item.type == "INT"]
     default = 1 if tree.data == "length" else 0
     return (before[0] if before else default), (after[0] if after else None)

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from lark import Tree
 
 from qwen_lightning.execution.cypher.expressions import Expressions, calls_aggregate, is_call_of_aggregate, named
+from qwen_lightning.execution.cypher.kinds import Scope, Value, varying
 from qwen_lightning.execution.cypher.parsing import Node, Parsed
 from qwen_lightning.execution.cypher.trees import bare, child, children, name_of, tokens, variable_of
-from qwen_lightning.execution.cypher.kinds import Scope, Value, varying
 
 _SPACE = re.compile(r"\s+")
 
@@ -77,6 +77,8 @@ class Projections:
         """Bind a `projection`.
 
         Args:
+            tree: It.
+            scope: The variables before it.
             clause: `WITH`, `RETURN`, or `CALL` for the RETURN of a CALL subquery.
 
         Returns:
@@ -205,7 +207,7 @@ class Projections:
         star = is_star(tree)
         distinct = any(token.type == "DISTINCT" for token in tokens(tree))
         aliases = {}
-        texts = {}
+        texts: dict[str, int] = {}
         for at, item in enumerate(items):
             parts = children(item)
             texts.setdefault(self._text(parts[0]), at)

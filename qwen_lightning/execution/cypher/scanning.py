@@ -30,8 +30,36 @@ _EACH_INSIDE = re.compile(rf"\[{_BLANK}{_NAME}{_BLANK}\bIN\b", re.IGNORECASE)
 _PATH_INSIDE = re.compile(rf"\[{_BLANK}(?:{_NAME}{_BLANK}={_BLANK})?{NODE}")
 # Words after which a parenthesis opens an expression or a pattern and no call's arguments.
 _BEFORE_EXPRESSION = frozenset(
-    "where and or xor not return with when then else in case by match distinct as unwind limit skip contains exists "
-    "call yield is starts ends merge create".split()
+    [
+        "where",
+        "and",
+        "or",
+        "xor",
+        "not",
+        "return",
+        "with",
+        "when",
+        "then",
+        "else",
+        "in",
+        "case",
+        "by",
+        "match",
+        "distinct",
+        "as",
+        "unwind",
+        "limit",
+        "skip",
+        "contains",
+        "exists",
+        "call",
+        "yield",
+        "is",
+        "starts",
+        "ends",
+        "merge",
+        "create",
+    ]
 )
 
 

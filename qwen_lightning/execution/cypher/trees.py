@@ -87,12 +87,20 @@ def literal_of(tree: Node) -> str | int | float | bool | None:
         case "STRING":
             return _ESCAPE.sub(lambda found: _unescaped(found.group(1)), str(token)[1:-1])
         case "INT":
-            return int(text, 0) if text[:2] in ("0x", "0o") else int(text)
+            return integer(text)
         case "FLOAT":
             return float(text)
         case "TRUE" | "FALSE":
             return token.type == "TRUE"
     return None
+
+
+def integer(text: str) -> int:
+    """An integer as written; one beyond 64 bits, which no engine takes, is read as 2^63."""
+    digits = text.replace("_", "").lower()
+    if len(digits) > 25:
+        return 1 << 63
+    return min(int(digits, 0) if digits[:2] in ("0x", "0o") else int(digits), 1 << 63)
 
 
 def _unescaped(code: str) -> str:
