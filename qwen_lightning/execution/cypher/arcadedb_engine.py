@@ -18,7 +18,7 @@ from qwen_lightning.execution.cypher.engine import Engine
 from qwen_lightning.execution.cypher.graph import Graph, GraphFile, Node, Relationship, read_graph
 from qwen_lightning.execution.cypher.scratch import ScratchFolder
 from qwen_lightning.execution.cypher.values import Budget, TooLarge
-from qwen_lightning.execution.cypher.variants import Literals, perturbed, shuffled
+from qwen_lightning.execution.cypher.variants import Wanted, perturbed, shuffled
 from qwen_lightning.execution.results import MAX_BYTES, MAX_ROWS, Result
 
 _HEAP = "512m"
@@ -65,17 +65,16 @@ class ArcadeDBEngine(Engine):
         file = read_graph(self.folder, database)
         original = self._store(lambda store: self._run_file(store, file))
         graph = self._read_back(original, file)
-        names = [original]
-        for number in range(1, self.count):
-            names.append(self._copy(perturbed(graph, f"{database}/{number}", duplicates=number > 1)))
+        variants = [perturbed(graph, f"{database}/{number}", duplicates=number > 1) for number in range(1, self.count)]
+        names = [original, *map(self._copy, variants)]
         self.loaded[database] = (graph, names)
         return names[:]
 
-    def directed(self, database: str, literals: Literals, seed: int) -> str | None:
+    def directed(self, database: str, wanted: Wanted, seed: int) -> str | None:
         if self.count < 2:
             return None
         graph = self.loaded[database][0]
-        return self._copy(perturbed(graph, f"{database}/directed/{seed}", seed % 2 == 1, literals))
+        return self._copy(perturbed(graph, f"{database}/directed/{seed}", seed % 2 == 1, wanted))
 
     def shuffled(self, database: str) -> str | None:
         graph, names = self.loaded[database]
@@ -200,7 +199,7 @@ def _start(scratch: Path, timeout_s: float) -> tuple[Any, Any, Any]:
         from arcadedb_embedded.jvm import start_jvm
     except ImportError as error:
         raise ExecutionError(
-            f"ArcadeDB is not installed ({error}); pip install arcadedb-embedded, or set tasks.cypher to a Neo4jExecutor"
+            f"ArcadeDB is not installed ({error}); pip install arcadedb-embedded, or name a Neo4jExecutor"
         ) from None
     try:
         start_jvm(

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 from qwen_lightning.execution.cypher.analysis import Analysis
-from qwen_lightning.execution.cypher.variants import Literals
+from qwen_lightning.execution.cypher.variants import Wanted
 from qwen_lightning.execution.results import Result
 
 
@@ -22,8 +22,8 @@ class Engine(ABC):
         """
 
     @abstractmethod
-    def directed(self, database: str, literals: Literals, seed: int) -> str | None:
-        """Name of a variant in which these values are frequent; None where the engine has no variants."""
+    def directed(self, database: str, wanted: Wanted, seed: int) -> str | None:
+        """Name of a variant made for a query that looks for this; None where the engine has no variants."""
 
     @abstractmethod
     def shuffled(self, database: str) -> str | None:

@@ -11,6 +11,7 @@ from qwen_lightning.execution.cypher.engine import Engine
 from qwen_lightning.execution.cypher.expected import OrderedGold, ordered_gold
 from qwen_lightning.execution.cypher.static import static_outcome
 from qwen_lightning.execution.cypher.values import unordered
+from qwen_lightning.execution.cypher.variants import Wanted
 from qwen_lightning.execution.results import Expected, Result, join, same_as_gold
 from qwen_lightning.execution.same_result import Row
 from qwen_lightning.execution.watch import Watch
@@ -19,7 +20,7 @@ from qwen_lightning.execution.worker import Judge
 _MAX_GOLDS = 4096
 # Golds that keep a variant of their own at a time; each holds a graph in memory.
 _MAX_DIRECTED = 96
-_DIRECTED_TRIES = 6
+_DIRECTED_TRIES = 3
 
 
 @dataclass(slots=True)
@@ -161,8 +162,9 @@ class CypherJudge(Judge):
         known = list(gold.expected.values())
         if not gold.analysis.reads or any(known[0].rows != other.rows for other in known[1:]):
             return
+        wanted = Wanted(gold.analysis.literals, gold.analysis.reads)
         for seed in range(_DIRECTED_TRIES):
-            variant = self.engine.directed(database, gold.analysis.literals, seed)
+            variant = self.engine.directed(database, wanted, seed)
             if variant is None:
                 return
             expected = self._expect(variant, text, ordered, gold)

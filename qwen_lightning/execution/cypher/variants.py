@@ -11,11 +11,24 @@ from __future__ import annotations
 import random
 from collections import Counter, defaultdict
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from qwen_lightning.execution.cypher.graph import Graph, Node, Relationship
 
-Literals = frozenset[tuple[str, str, Any]]
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a query looks for.
+
+    Args:
+        literals: (label or type, property, value).
+        reads: Labels and relationship types.
+    """
+
+    literals: frozenset[tuple[str, str, Any]] = frozenset()
+    reads: frozenset[str] = frozenset()
+
 
 # A variant of a large graph grows by no more than this.
 _MAX_NEW = 200
@@ -35,20 +48,20 @@ def shuffled(graph: Graph, seed: str) -> Graph:
     return Graph([graph.nodes[old] for old in order], relationships, graph.unique)
 
 
-def perturbed(graph: Graph, seed: str, duplicates: bool, literals: Literals = frozenset()) -> Graph:
+def perturbed(graph: Graph, seed: str, duplicates: bool, wanted: Wanted | None = None) -> Graph:
     """One variant.
 
     Args:
         graph: The original.
         seed: Decides the variant, together with the data.
         duplicates: Whether text that happens to be unique may repeat.
-        literals: (label or type, property, value) that a query looks for: strewn over the variant.
+        wanted: What a query looks for: its values and relationships are then frequent.
     """
-    return shuffled(_Maker(graph, random.Random(seed), duplicates, literals).make(), seed)
+    return shuffled(_Maker(graph, random.Random(seed), duplicates, wanted or Wanted()).make(), seed)
 
 
 class _Maker:
-    def __init__(self, graph: Graph, rng: random.Random, duplicates: bool, literals: Literals) -> None:
+    def __init__(self, graph: Graph, rng: random.Random, duplicates: bool, wanted: Wanted) -> None:
         self.rng, self.duplicates = rng, duplicates
         self.nodes = [Node(node.labels, dict(node.properties)) for node in graph.nodes]
         self.relationships = [
@@ -56,8 +69,9 @@ class _Maker:
         ]
         self.unique = graph.unique
         self.literals: dict[str, dict[str, list[Any]]] = defaultdict(lambda: defaultdict(list))
-        for kind, key, value in sorted(literals, key=repr):
+        for kind, key, value in sorted(wanted.literals, key=repr):
             self.literals[kind][key].append(value)
+        self.reads = wanted.reads
         self.single = _single_types(graph.relationships)
         self.pairs = {(each.type, each.start, each.end) for each in graph.relationships}
         self.values = _Values(self.nodes, self.relationships)
@@ -68,6 +82,7 @@ class _Maker:
         self._rewire()
         self._grow()
         self._strew()
+        self._knit()
         return self._thinned()
 
     def _by_kind(self, things: Iterable[Any]) -> dict[Any, list[Any]]:
@@ -167,10 +182,41 @@ class _Maker:
         for thing in [*self.nodes, *self.relationships]:
             for kind in _kind(thing):
                 for key, values in self.literals.get(kind, {}).items():
-                    if (kind, key) not in self.unique and key in thing.properties and self.rng.random() < 0.3:
-                        fitting = [v for v in values if _alike(v, thing.properties[key])]
+                    if (kind, key) not in self.unique and self.rng.random() < 0.3:
+                        fitting = [v for v in values if key not in thing.properties or _alike(v, thing.properties[key])]
                         if fitting:
                             thing.properties[key] = _near(self.rng.choice(fitting), self.rng)
+
+    def _knit(self) -> None:
+        """Give the nodes that a query looks for the relationships that it reads, and join anew what these join."""
+        types = sorted({each.type for each in self.relationships} & self.reads)
+        ends = {
+            kind: [(each.start, each.end, each.properties) for each in self.relationships if each.type == kind]
+            for kind in types
+        }
+        sought = [number for number, node in enumerate(self.nodes) if self._sought(node)][:_MAX_NEW]
+        for kind in types:
+            starts = {self.nodes[start].labels for start, _, _ in ends[kind]}
+            targets = {self.nodes[end].labels for _, end, _ in ends[kind]}
+            for number in sought:
+                for _ in range(2):
+                    start, end, properties = self.rng.choice(ends[kind])
+                    if self.nodes[number].labels in starts:
+                        self._join(kind, number, end, properties)
+                    if self.nodes[number].labels in targets:
+                        self._join(kind, start, number, properties)
+            for other in types:
+                for start, end, _ in self.rng.sample(ends[other], min(len(ends[other]), 20)) if other != kind else ():
+                    if self.nodes[start].labels in starts and self.nodes[end].labels in targets:
+                        self._join(kind, start, end, self.rng.choice(ends[kind])[2])
+            for start, end, properties in self.rng.sample(ends[kind], min(len(ends[kind]), 10)):
+                if self.nodes[end].labels in starts and self.nodes[start].labels in targets:
+                    self._join(kind, end, start, properties)
+
+    def _join(self, kind: str, start: int, end: int, properties: dict[str, Any]) -> None:
+        if self._free(kind, start, end):
+            self.pairs.add((kind, start, end))
+            self.relationships.append(Relationship(kind, start, end, dict(properties)))
 
     def _thinned(self) -> Graph:
         """Drop a few nodes, and a few relationships beside."""

@@ -1,0 +1,312 @@
+"""Neo4j as the engine: the graph that a server holds, or graphs made in transactions that are never committed."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import uuid
+from collections import OrderedDict, defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from qwen_lightning.errors import DataError, ExecutionError
+from qwen_lightning.execution.cypher.analysis import Analysis
+from qwen_lightning.execution.cypher.engine import Engine
+from qwen_lightning.execution.cypher.graph import Graph, GraphFile, Node, Relationship, read_graph
+from qwen_lightning.execution.cypher.neo4j_values import read_value
+from qwen_lightning.execution.cypher.values import Budget, TooLarge
+from qwen_lightning.execution.cypher.variants import Wanted, perturbed, shuffled
+from qwen_lightning.execution.results import MAX_BYTES, MAX_ROWS, Result
+
+# GQLSTATUS of names that the server does not know: label, relationship type, property.
+_UNKNOWN = {"01N50": "label", "01N51": "relationship type", "01N52": "property"}
+_READS = "r"
+_BATCH = 1000
+_MAX_REMARKS = 4096
+
+
+class Neo4jEngine(Engine):
+    """Runs Cypher on a Neo4j 5 server.
+
+    Every query is first explained, in a read transaction, and refused unless its plan reads alone.
+
+    Args:
+        url: Address of the server.
+        user: Its user; empty for none.
+        password: The user's password.
+        folder: Databases folder; the server must then be empty. None: the graphs that it holds.
+        graph: Name of the graph that the home database holds; empty: databases go by their own names.
+        variants: How many variants of the data to match on, the original included.
+        timeout_s: Limit of one query, seconds.
+
+    Raises:
+        ExecutionError: The server cannot be reached, or it must be empty and is not.
+    """
+
+    def __init__(
+        self, url: str, user: str, password: str, folder: Path | None, graph: str, variants: int, timeout_s: float
+    ) -> None:
+        self.driver = connect(url, user, password)
+        self.folder, self.graph, self.count, self.timeout_s = folder, graph, variants, timeout_s
+        self.loaded: OrderedDict[str, tuple[Graph, list[str]]] = OrderedDict()
+        self.open: dict[str, _Uncommitted] = {}
+        self.remarks: OrderedDict[tuple[str, str], tuple[str, str]] = OrderedDict()
+        self.running: str = ""
+        self.serial = 0
+        if folder is not None and self._count_nodes():
+            raise ExecutionError(
+                f"{url} holds data; a Neo4jExecutor with databases makes its graphs in transactions of its own and "
+                "needs an empty server (tools/neo4j/start.sh brings one up); without databases it reads what is there"
+            )
+
+    @property
+    def note(self) -> str:
+        return "" if self.folder is not None and self.count > 1 else "decided on a single variant of the data"
+
+    def variants(self, database: str) -> Sequence[str]:
+        if self.folder is None:
+            return [database]
+        if database in self.loaded:
+            return self.loaded[database][1][: self.count]
+        file = read_graph(self.folder, database)
+        original = self._store(lambda transaction: _run_file(transaction, file))
+        graph = _read_back(self.open[original].transaction, file)
+        variants = [perturbed(graph, f"{database}/{number}", duplicates=number > 1) for number in range(1, self.count)]
+        names = [original, *map(self._copy, variants)]
+        self.loaded[database] = (graph, names)
+        return names[:]
+
+    def directed(self, database: str, wanted: Wanted, seed: int) -> str | None:
+        if self.folder is None or self.count < 2:
+            return None
+        graph = self.loaded[database][0]
+        return self._copy(perturbed(graph, f"{database}/directed/{seed}", seed % 2 == 1, wanted))
+
+    def shuffled(self, database: str) -> str | None:
+        if self.folder is None:
+            return None
+        graph, names = self.loaded[database]
+        if len(names) == self.count:
+            names.append(self._copy(shuffled(graph, database)))
+        return names[-1]
+
+    def drop(self, variant: str) -> None:
+        self.open.pop(variant).close()
+
+    def run(self, variant: str, query: str, analysis: Analysis | None = None) -> Result:
+        import neo4j.exceptions
+
+        try:
+            fault, _ = self._explained(variant, query)
+            if fault:
+                return Result(fault=fault)
+            with self._transaction(variant) as transaction:
+                return _rows(transaction.run(query))
+        except neo4j.exceptions.ClientError as error:
+            return Result(fault=_reason(error))
+        except neo4j.exceptions.TransientError as error:
+            if "OutOfMemory" in (error.code or "") or "Terminated" in (error.code or ""):
+                return Result(fault=_reason(error))
+            raise ExecutionError(f"Neo4j: {_reason(error)}") from None
+        except neo4j.exceptions.DatabaseError as error:
+            return Result(fault=_reason(error))
+        except (neo4j.exceptions.DriverError, neo4j.exceptions.Neo4jError) as error:
+            raise ExecutionError(f"Neo4j: {_reason(error)}") from None
+        except TooLarge:
+            return Result(fault=f"more than {MAX_BYTES // 1_000_000} MB")
+        finally:
+            self.running = ""
+
+    def interrupt(self) -> None:
+        identity = self.running
+        if identity:
+            self.running = ""
+            with contextlib.suppress(Exception), self.driver.session(database="system") as session:
+                session.run("TERMINATE TRANSACTIONS $name", name=identity).consume()
+
+    def remark(self, query: str) -> str:
+        """The names that the server does not know, as EXPLAIN's notifications tell them."""
+        return next((remark for (_, text), (_, remark) in self.remarks.items() if text == query), "")
+
+    def _explained(self, variant: str, query: str) -> tuple[str, str]:
+        """Why a query is refused, and what its plan's notifications say."""
+        place = (variant, query)
+        if place not in self.remarks:
+            import neo4j
+
+            session = self.driver.session(database=self._place(variant), default_access_mode=neo4j.READ_ACCESS)
+            with session, session.begin_transaction(timeout=self.timeout_s) as transaction:
+                summary = transaction.run(f"EXPLAIN {query}").consume()
+            fault = "" if summary.query_type == _READS else "not a query that reads alone"
+            unknown = [
+                f"Neo4j knows no such {_UNKNOWN[status.gql_status]}: {status.status_description[:120]}"
+                for status in summary.gql_status_objects
+                if status.gql_status in _UNKNOWN
+            ]
+            while len(self.remarks) >= _MAX_REMARKS:
+                self.remarks.popitem(last=False)
+            self.remarks[place] = (fault, "; ".join(unknown))
+        return self.remarks[place]
+
+    @contextlib.contextmanager
+    def _transaction(self, variant: str) -> Iterator[Any]:
+        """The transaction that a query runs in: one that reads, or the one in which the variant was made."""
+        if self.folder is None:
+            import neo4j
+
+            session = self.driver.session(database=self._place(variant), default_access_mode=neo4j.READ_ACCESS)
+            with session, session.begin_transaction(timeout=self.timeout_s) as transaction:
+                yield transaction
+            return
+        store = self.open[variant]
+        self.running = store.identity
+        try:
+            yield store.transaction
+        finally:
+            self.running = ""
+            # An error ends the transaction, and with it the variant, which is made again at once.
+            if store.transaction.closed():
+                store.make()
+
+    def _place(self, variant: str) -> str | None:
+        """The server's database; None for its home database."""
+        return None if self.folder is not None or self.graph else variant
+
+    def _count_nodes(self) -> int:
+        with self.driver.session() as session:
+            record = session.run("MATCH (n) RETURN count(n) AS n").single()
+            return int(record["n"]) if record is not None else 0
+
+    def _copy(self, graph: Graph) -> str:
+        return self._store(lambda transaction: _fill(transaction, graph))
+
+    def _store(self, fill: Callable[[Any], None]) -> str:
+        self.serial += 1
+        name = f"variant {self.serial}"
+        self.open[name] = _Uncommitted(self.driver, fill)
+        return name
+
+
+class _Uncommitted:
+    """A graph in a transaction that stays open and is rolled back at the end, so that no other one ever sees it."""
+
+    def __init__(self, driver: Any, fill: Callable[[Any], None]) -> None:
+        self.driver, self.fill = driver, fill
+        self.make()
+
+    def make(self) -> None:
+        label = uuid.uuid4().hex
+        self.session = self.driver.session()
+        # No limit of time: the graph lives as long as the worker; queries are limited by the judge's watch.
+        self.transaction = self.session.begin_transaction(metadata={"qwen_lightning": label}, timeout=0)
+        self.fill(self.transaction)
+        with self.driver.session() as session:
+            listed = session.run(
+                "SHOW TRANSACTIONS YIELD transactionId, metaData WHERE metaData.qwen_lightning = $label "
+                "RETURN transactionId AS name",
+                label=label,
+            ).single()
+        self.identity = str(listed["name"])
+
+    def close(self) -> None:
+        self.transaction.close()
+        self.session.close()
+
+
+def connect(url: str, user: str, password: str) -> Any:
+    """A driver whose server answers.
+
+    Raises:
+        ExecutionError: The server cannot be reached; the message says how to start one.
+    """
+    import neo4j
+
+    logging.getLogger("neo4j").setLevel(logging.ERROR)
+    try:
+        driver = neo4j.GraphDatabase.driver(url, auth=(user, password) if user else None, connection_timeout=10)
+        driver.verify_connectivity()
+    except (neo4j.exceptions.DriverError, neo4j.exceptions.Neo4jError, ValueError) as error:
+        raise ExecutionError(
+            f"Neo4j at {url} cannot be used: {_reason(error)}; start the server (bash tools/neo4j/start.sh brings up "
+            "one) or mend url, user and password"
+        ) from None
+    return driver
+
+
+def databases_on(url: str, user: str, password: str) -> frozenset[str]:
+    """The names of a server's databases.
+
+    Raises:
+        ExecutionError: The server cannot be reached.
+    """
+    driver = connect(url, user, password)
+    with driver, driver.session(database="system") as session:
+        return frozenset(str(record["name"]) for record in session.run("SHOW DATABASES YIELD name"))
+
+
+def _rows(found: Any) -> Result:
+    budget, rows, width = Budget(), [], len(found.keys())
+    for record in found:
+        if len(rows) == MAX_ROWS:
+            return Result(fault=f"more than {MAX_ROWS} rows")
+        rows.append(tuple(read_value(value, budget) for value in record.values()))
+    return Result(rows, width)
+
+
+def _run_file(transaction: Any, file: GraphFile) -> None:
+    import neo4j.exceptions
+
+    for number, statement in enumerate(file.statements, start=1):
+        try:
+            transaction.run(statement).consume()
+        except neo4j.exceptions.Neo4jError as error:
+            raise DataError(f"statement {number} does not run: {_reason(error)}", file.path) from None
+
+
+def _read_back(transaction: Any, file: GraphFile) -> Graph:
+    graph, place = Graph(unique=file.unique), {}
+    for record in transaction.run("MATCH (n) RETURN n"):
+        node = record["n"]
+        place[node.element_id] = len(graph.nodes)
+        graph.nodes.append(Node(tuple(sorted(node.labels)), dict(sorted(node.items()))))
+    for record in transaction.run("MATCH ()-[r]->() RETURN r"):
+        each = record["r"]
+        ends = place[each.start_node.element_id], place[each.end_node.element_id]
+        graph.relationships.append(Relationship(each.type, *ends, dict(sorted(each.items()))))
+    return graph
+
+
+def _fill(transaction: Any, graph: Graph) -> None:
+    identities: dict[int, str] = {}
+    nodes: dict[tuple[str, ...], list[int]] = defaultdict(list)
+    for number, node in enumerate(graph.nodes):
+        nodes[node.labels].append(number)
+    for labels, numbers in nodes.items():
+        name = "".join(f":`{label}`" for label in labels)
+        rows = [{"number": number, "properties": graph.nodes[number].properties} for number in numbers]
+        for batch in _batches(rows):
+            query = (
+                f"UNWIND $rows AS row CREATE (n{name}) SET n = row.properties RETURN row.number AS m, elementId(n) AS i"
+            )
+            identities.update({record["m"]: record["i"] for record in transaction.run(query, rows=batch)})
+    types: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for each in graph.relationships:
+        ends = {"start": identities[each.start], "end": identities[each.end]}
+        types[each.type].append({**ends, "properties": each.properties})
+    for kind, rows in types.items():
+        for batch in _batches(rows):
+            transaction.run(
+                "UNWIND $rows AS row MATCH (a), (b) WHERE elementId(a) = row.start AND elementId(b) = row.end "
+                f"CREATE (a)-[r:`{kind}`]->(b) SET r = row.properties",
+                rows=batch,
+            ).consume()
+
+
+def _batches(rows: list[Any]) -> Iterator[list[Any]]:
+    for start in range(0, len(rows), _BATCH):
+        yield rows[start : start + _BATCH]
+
+
+def _reason(error: Exception) -> str:
+    return " ".join((getattr(error, "message", None) or str(error) or type(error).__name__).split())[:200]
