@@ -54,11 +54,18 @@ def run(
         raise SystemExit(error.exit_code) from None
 
 
-def read_rows(path: Path, fields: Iterable[str]) -> Iterator[tuple[int, dict[str, Any]]]:
+Fields = Iterable[str] | Mapping[str, type | tuple[type, ...]]
+
+
+def read_rows(path: Path, fields: Fields) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield `(line, object)` of a JSONL file, or `(entry, object)` of a `.json` file that holds one list.
 
+    Args:
+        path: The file.
+        fields: Names that each object must have, or names with the types of their values.
+
     Raises:
-        DataError: A line or entry is no JSON object or lacks one of the fields.
+        DataError: A line or entry is no JSON object, lacks one of the fields or has another type in it.
     """
     if path.suffix == ".json":
         entries = read_json(path)
@@ -123,9 +130,13 @@ def fresh_folder(path: Path) -> Path:
     return path
 
 
-def _check_fields(value: Any, fields: Iterable[str], path: Path, line: int | None = None, place: str = "") -> None:
+def _check_fields(value: Any, fields: Fields, path: Path, line: int | None = None, place: str = "") -> None:
     if not isinstance(value, dict):
         raise DataError(f"{place}is no JSON object", path, line)
     for field in fields:
         if field not in value:
             raise DataError(f"{place}has no {field}", path, line)
+        wanted = fields[field] if isinstance(fields, Mapping) else object
+        if not isinstance(value[field], wanted):
+            names = " or ".join(kind.__name__ for kind in (wanted if isinstance(wanted, tuple) else (wanted,)))
+            raise DataError(f"{place}has a {field} of {type(value[field]).__name__}, not {names}", path, line)

@@ -16,6 +16,7 @@ from qwen_lightning.errors import DataError
 
 META = {"source": "CANARD (Elgohary et al. 2019)", "licence": "CC BY-SA 4.0"}
 ROW_FILE = "rows.jsonl"
+FIELDS = {"History": list, "QuAC_dialog_id": str, "Question": str, "Question_no": int, "Rewrite": str}
 
 
 def history(entries: list[str]) -> list[dict[str, str]]:
@@ -37,7 +38,7 @@ def convert(source: Path, output: Path) -> str:
     left_out: Counter[str] = Counter()
     records: list[dict[str, Any]] = []
     for path in files:
-        for _, row in read_rows(path, ("History", "QuAC_dialog_id", "Question", "Question_no", "Rewrite")):
+        for _, row in read_rows(path, FIELDS):
             if not row["Question"].strip() or not row["Rewrite"].strip():
                 left_out["without a question or its rewriting"] += 1
                 continue

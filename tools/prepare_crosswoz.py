@@ -26,7 +26,7 @@ from qwen_lightning.tasks.slot_json import SlotJSON
 META = {"source": "thu-coai/CrossWOZ", "licence": "Apache-2.0"}
 YES_NO = ("是", "否")
 ROW_FILE = "user_turns.jsonl"
-FIELDS = ("dialogue", "history", "text", "dialog_act", "domains")
+FIELDS = {"dialogue": str, "history": list, "text": str, "dialog_act": list, "domains": list}
 
 
 class Turn(NamedTuple):

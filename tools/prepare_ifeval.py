@@ -16,6 +16,7 @@ from qwen_lightning.errors import DataError
 from qwen_lightning.tasks.checks import from_ifeval
 
 META = {"source": "google-research, instruction_following_eval", "licence": "Apache-2.0"}
+FIELDS = {"key": (int, str), "prompt": str, "instruction_id_list": list, "kwargs": list}
 ROW_FILE = "input_data.jsonl"
 
 
@@ -25,7 +26,7 @@ def records(path: Path, instructions: Counter[str]) -> Iterator[dict[str, Any]]:
     Raises:
         DataError: A line lacks a field, or has an unknown instruction.
     """
-    for line, row in read_rows(path, ("key", "prompt", "instruction_id_list", "kwargs")):
+    for line, row in read_rows(path, FIELDS):
         names, arguments = row["instruction_id_list"], row["kwargs"]
         if len(names) != len(arguments):
             raise DataError(f"has {len(names)} instructions and kwargs for {len(arguments)}", path, line)

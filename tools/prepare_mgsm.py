@@ -27,7 +27,7 @@ def questions(path: Path) -> Iterator[tuple[int, str, str]]:
         DataError: A line has no question or no number.
     """
     if path.suffix == ".jsonl":
-        rows = read_rows(path, ("question", "answer_number"))
+        rows = read_rows(path, {"question": str, "answer_number": (int, float, str)})
         yield from ((line, row["question"], str(row["answer_number"])) for line, row in rows)
         return
     for line, text in enumerate(path.read_text(encoding="utf-8").strip("\n").split("\n"), start=1):

@@ -70,7 +70,7 @@ def convert(
     left_out: Counter[str] = Counter()
     seen: set[tuple[str, str]] = set()
     records: list[dict[str, Any]] = []
-    for line, row in read_rows(path, ("query", "response", "tag")):
+    for line, row in read_rows(path, {"query": str, "response": str, "tag": str}):
         language = row["tag"]
         if language not in values:
             raise DataError(f"tag {language!r} is neither en nor zh", path, line)

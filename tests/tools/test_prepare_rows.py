@@ -286,6 +286,12 @@ def test_a_folder_as_published_stays(tmp_path: Path) -> None:
         ("crosswoz", "user_turns.jsonl", lines([{"text": "x"}]), "user_turns.jsonl:1: has no dialogue"),
         ("canard", "dev.json", '[{"Question": "x"}]', "dev.json: entry 1 has no History"),
         (
+            "canard",
+            "dev.json",
+            json.dumps([canard("x", "y", 1) | {"Question": None}]),
+            "dev.json: entry 1 has a Question of NoneType, not str",
+        ),
+        (
             "ifeval",
             "input_data.jsonl",
             lines([{"key": 1, "prompt": "x", "instruction_id_list": ["sing"], "kwargs": [{}]}]),
