@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qwen_lightning.execution.cypher.expressions import Expressions, label_predicates
+from qwen_lightning.execution.cypher.expressions import Expressions
 from qwen_lightning.execution.cypher.findings import Findings
 from qwen_lightning.execution.cypher.functions import PROCEDURES
 from qwen_lightning.execution.cypher.graph_schema import GraphSchema
@@ -11,7 +11,15 @@ from qwen_lightning.execution.cypher.names import Names
 from qwen_lightning.execution.cypher.parsing import Node, Parsed, unquoted
 from qwen_lightning.execution.cypher.patterns import Patterns
 from qwen_lightning.execution.cypher.projections import Projections, is_star
-from qwen_lightning.execution.cypher.trees import aggregates, child, children, function_name, name_of, tokens
+from qwen_lightning.execution.cypher.trees import (
+    aggregates,
+    child,
+    children,
+    function_name,
+    label_predicates,
+    name_of,
+    tokens,
+)
 
 _YIELDED = {"node": NODE, "relationship": RELATIONSHIP, "score": Value("number"), "label": Value("string"),
             "nodes": list_of(NODE), "relationships": list_of(RELATIONSHIP)}  # fmt: skip

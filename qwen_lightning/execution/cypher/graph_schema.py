@@ -43,14 +43,16 @@ _TRIPLE = re.compile(
     + (_END % ("target", "target_properties"))
 )
 _NODE = re.compile(_END % ("label", "properties"))
-_SECTION = re.compile(r"(?P<kind>node|relationship|edge)s?\s*(?:types?\s*)?(?:and their\s*)?(?:propert|label|type)|"
-                      r"(?P<nodes>nodes?)\s*:?\s*$|"
-                      r"(?P<triples>(?:the\s+)?(?:relationships|relations|edges|patterns)\b)", re.IGNORECASE)  # fmt: skip
+_SECTION = re.compile(
+    r"(?P<kind>node|relationship|edge)s?\s*(?:types?\s*)?(?:and their\s*)?(?:propert|label|type)"
+    r"|(?P<nodes>nodes?)\s*:?\s*$"
+    r"|(?P<triples>(?:the\s+)?(?:relationships|relations|edges|patterns)\b)",
+    re.IGNORECASE,
+)
 _BARE_TYPE = re.compile(r"\[\s*:\s*(?P<name>" + _NAME + r")" + (_PROPERTIES % "properties") + r"\s*\]")
 _OWNER = re.compile(r"(?:\*\*|:)?(?P<name>" + _NAME + r")(?:\*\*)?\s*:?\s*(?:\{(?P<properties>.*)\})?\s*$")
-_PROPERTY = re.compile(
-    r"`?(?P<name>[^`:{}*]+?)`?\s*:\s*`?(?P<type>[A-Za-z][\w<>]*(?:\s+(?!Example|Min|Max|Available)[A-Z]\w*)*)?`?"
-)
+_TYPE = r"[A-Za-z][\w<>]*(?:\s+(?!Example|Min|Max|Available)[A-Z]\w*)*"
+_PROPERTY = re.compile(r"`?(?P<name>[^`:{}*]+?)`?\s*:\s*`?(?P<type>" + _TYPE + r")?`?")
 _ENTRY = re.compile(r"(?P<name>`[^`]+`|[^\s,:{}\[\]\"']+)\s*(?::\s*(?P<type>[^,]*))?(?:,|$)")
 
 

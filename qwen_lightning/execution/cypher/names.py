@@ -46,7 +46,8 @@ class Names:
 
     def narrowed_labels(self, tree: Node, labels: Labels | None) -> Labels | None:
         """What a node that had these labels can have where the label expression holds too."""
-        if not all(self.label(name) for name in names_in(tree)):
+        known = [self.label(name) for name in names_in(tree)]
+        if not all(known):
             return None
         stated = alternatives(tree, self.schema)
         if stated is None or labels is None:
@@ -57,7 +58,8 @@ class Names:
 
     def narrowed_types(self, tree: Node, types: frozenset[str] | None) -> frozenset[str] | None:
         """The same for a relationship's type."""
-        if not all(self.type(name) for name in names_in(tree)) or is_dynamic(tree) or not self.knows_types:
+        known = [self.type(name) for name in names_in(tree)]
+        if not all(known) or is_dynamic(tree) or not self.knows_types:
             return None
         within = frozenset(self.schema.types) if types is None else types
         return frozenset(one for one in within if holds(tree, frozenset((one,)))) or None

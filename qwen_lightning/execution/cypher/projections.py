@@ -8,10 +8,20 @@ from dataclasses import dataclass
 
 from lark import Tree
 
-from qwen_lightning.execution.cypher.expressions import Expressions, calls_aggregate, is_call_of_aggregate, named
+from qwen_lightning.execution.cypher.expressions import Expressions
 from qwen_lightning.execution.cypher.kinds import Scope, Value, varying
 from qwen_lightning.execution.cypher.parsing import Node, Parsed
-from qwen_lightning.execution.cypher.trees import bare, child, children, name_of, tokens, variable_of
+from qwen_lightning.execution.cypher.trees import (
+    bare,
+    calls_aggregate,
+    child,
+    children,
+    is_call_of_aggregate,
+    name_of,
+    named,
+    tokens,
+    variable_of,
+)
 
 _SPACE = re.compile(r"\s+")
 

@@ -107,3 +107,31 @@ def _unescaped(code: str) -> str:
     if code[0] in "uU" and len(code) > 1:
         return chr(min(int(code[1:], 16), 0x10FFFF))
     return _ESCAPES.get(code, code)
+
+
+def label_predicates(tree: Node) -> Iterator[tuple[str, Node]]:
+    """The variables and label expressions of `n:Label` predicates that a condition needs to hold."""
+    tree = bare(children(tree)[0] if tree.data == "where" else tree)
+    if tree.data == "and_expression":
+        for part in children(tree):
+            yield from label_predicates(part)
+    elif tree.data == "postfix":
+        parts = children(tree)
+        if len(parts) == 2 and parts[0].data == "variable" and parts[1].data == "has_labels":
+            yield name_of(parts[0]), children(parts[1])[0]
+
+
+def calls_aggregate(tree: Node) -> bool:
+    """Whether an expression folds rows."""
+    return any(True for _ in aggregates(tree))
+
+
+def is_call_of_aggregate(tree: Node) -> bool:
+    """Whether the tree itself is an aggregate call."""
+    return tree.data == "count_star" or (tree.data == "function" and is_aggregate(tree))
+
+
+def named(tree: Node) -> str | None:
+    """The variable's name where an expression is one, else None."""
+    inner = bare(tree)
+    return name_of(inner) if inner.data == "variable" else None
