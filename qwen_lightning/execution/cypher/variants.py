@@ -32,6 +32,7 @@ class Wanted:
 
 # A variant of a large graph grows by no more than this.
 _MAX_NEW = 200
+_FEWEST_NEW = 8
 _DROPPED = 0.04
 _REWIRED = 0.2
 
@@ -133,14 +134,16 @@ class _Maker:
             linked[each.start].append(each)
             if each.end != each.start:
                 linked[each.end].append(each)
-        # A few clones of every kind, however rare it is.
-        bases = {self.rng.choice(range(len(self.nodes)))} if self.nodes else set()
         by_label: dict[tuple[str, ...], list[int]] = defaultdict(list)
         for number, node in enumerate(self.nodes):
             by_label[node.labels].append(number)
-        for members in by_label.values():
-            bases.update(self.rng.sample(members, min(len(members), 3 + len(members) // 4)))
-        for base in self.rng.sample(sorted(bases), min(len(bases), _MAX_NEW)):
+        # Several clones of every kind, however rare it is.
+        bases = [
+            self.rng.choice(members)
+            for members in by_label.values()
+            for _ in range(min(_MAX_NEW // len(by_label) + 1, _FEWEST_NEW + len(members) // 4))
+        ]
+        for base in bases:
             self._clone(base, linked[base])
 
     def _clone(self, base: int, links: list[Relationship]) -> None:
@@ -157,7 +160,7 @@ class _Maker:
             if self._free(each.type, start, end, loop=each.start == each.end):
                 self.pairs.add((each.type, start, end))
                 values = {
-                    key: self._value((each.type,), key, value, self.duplicates)
+                    key: self._value((each.type,), key, value, self.duplicates and self.rng.random() < 0.5)
                     for key, value in each.properties.items()
                 }
                 self.relationships.append(Relationship(each.type, start, end, values))

@@ -1,0 +1,210 @@
+"""The same cases on both engines: embedded ArcadeDB, and a real Neo4j."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from qwen_lightning.errors import ConfigError, DataError, ExecutionError
+from qwen_lightning.execution.base import QueryExecutor, QueryJob, QueryOutcome
+from qwen_lightning.execution.cypher.executors import ArcadeDBExecutor, Neo4jExecutor
+from tests.execution.cypher.cases import FIXTURES, cases, library_schema
+from tests.execution.cypher.conftest import GRAPHS
+
+COUNT = "MATCH (b:Book) RETURN count(b) AS n"
+
+
+def job(query: str, gold: str | None = COUNT, database: str | None = "library") -> QueryJob:
+    return QueryJob(query, library_schema(), "cypher", gold=gold, database=database)
+
+
+def by_gold(name: str) -> list[tuple[str, str, str]]:
+    """(gold, kind, query) of a fixture, one query a line."""
+    found, gold, kind = [], "", ""
+    for line in (FIXTURES / name).read_text(encoding="utf-8").splitlines()[1:]:
+        if line.startswith("// gold: "):
+            gold = line.removeprefix("// gold: ")
+        elif line.startswith("// "):
+            kind = line.removeprefix("// ")
+        elif line.strip():
+            found.append((gold, kind, line))
+    assert found
+    return found
+
+
+def test_good_queries_match_themselves(executor: QueryExecutor) -> None:
+    gaps = []
+    for name, query in cases("good_queries.cypher"):
+        outcome = executor.judge(job(query, query))
+        if outcome.gap:
+            gaps.append(name)
+            assert outcome.match is None, name
+            continue
+        assert outcome.executes, (name, outcome.detail)
+        assert outcome.match or "empty on all" in outcome.detail, (name, outcome.detail)
+    assert not gaps or isinstance(executor, ArcadeDBExecutor)
+    assert len(gaps) <= 8, gaps
+
+
+@pytest.mark.parametrize(("gold", "kind", "query"), by_gold("rewrites.cypher"))
+def test_rewrites_match(executor: QueryExecutor, gold: str, kind: str, query: str) -> None:
+    outcome = executor.judge(job(query, gold))
+    assert outcome.match, outcome.detail
+    assert outcome.variants >= 1
+
+
+@pytest.mark.parametrize(("gold", "kind", "query"), by_gold("mutations.cypher"))
+def test_mutations_do_not_match(executor: QueryExecutor, gold: str, kind: str, query: str) -> None:
+    outcome = executor.judge(job(query, gold))
+    assert outcome.match is False, (kind, outcome)
+    assert outcome.detail
+
+
+def test_hostile_completions_are_verdicts(executor: QueryExecutor) -> None:
+    for line in (FIXTURES / "hostile.cypher").read_text(encoding="utf-8").splitlines()[1:]:
+        outcome = executor.judge(job(line))
+        assert not outcome.match, line
+        assert outcome.executes is not True or outcome.match is False, line
+    assert executor.judge(job(COUNT)).match
+
+
+def test_gold_that_is_empty_everywhere_is_told(executor: QueryExecutor) -> None:
+    gold = "MATCH (b:Book) WHERE b.year < 0 AND b.year > 0 RETURN b.title"
+    outcome = executor.judge(job(gold, gold))
+    assert outcome.executes
+    assert outcome.match is None
+    assert "empty on all" in outcome.detail
+
+
+def test_unknown_graph_is_a_data_error(executor: QueryExecutor) -> None:
+    assert executor.has_database("library")
+    assert not executor.has_database("nowhere")
+    with pytest.raises(DataError, match="nowhere"):
+        executor.judge(job(COUNT, database="nowhere"))
+
+
+def test_a_gap_of_the_engine_is_no_fault(arcadedb: ArcadeDBExecutor, neo4j: Neo4jExecutor) -> None:
+    query = "MATCH p = SHORTEST 1 (a:Reader)-[:KNOWS]-+(b:Reader) WHERE a.name < b.name RETURN a.name, b.name"
+    outcome = arcadedb.judge(job(query, query))
+    assert outcome.parses
+    assert outcome.references
+    assert (outcome.executes, outcome.match) == (None, None)
+    assert outcome.gap
+    assert neo4j.judge(job(query, query)).match
+
+
+def test_nothing_is_ever_written_to_neo4j(neo4j: Neo4jExecutor, neo4j_url: str) -> None:
+    import neo4j as driver
+
+    assert neo4j.judge(job(COUNT)).match
+    with driver.GraphDatabase.driver(neo4j_url) as connection, connection.session() as session:
+        record = session.run("MATCH (n) RETURN count(n) AS n").single()
+        assert record is not None
+        assert record["n"] == 0
+
+
+def test_server_with_a_graph_of_its_own(neo4j_url: str) -> None:
+    import neo4j as driver
+
+    from qwen_lightning.execution.cypher.neo4j_engine import Neo4jEngine
+
+    with driver.GraphDatabase.driver(neo4j_url) as connection, connection.session() as session:
+        session.run("CREATE (:Book {title: 'One', year: 1984}), (:Book {title: 'Two', year: 2001})").consume()
+        executor = Neo4jExecutor(neo4j_url, graph="shelf", workers=1)
+        try:
+            assert executor.has_database("shelf")
+            assert not executor.has_database("library")
+            found = executor.judge(job(COUNT, database="shelf"))
+            assert found.match
+            assert found.variants == 1
+            assert "single variant" in found.detail
+            unknown = executor.judge(job("MATCH (r:Reader) RETURN r.name", database="shelf"))
+            assert unknown.references
+            assert "Reader" in unknown.detail
+            engine = Neo4jEngine(neo4j_url, "", "", None, "shelf", 1, 2.0)
+            for write in ("CREATE (:Book)", "MATCH (b:Book) SET b.year = 1 RETURN b", "MATCH (n) DETACH DELETE n"):
+                assert "reads alone" in engine.run("shelf", write).fault
+                with engine._transaction("shelf") as transaction, pytest.raises(driver.exceptions.ClientError):
+                    transaction.run(write).consume()
+            books = session.run("MATCH (b:Book) RETURN b.title AS title, b.year AS year ORDER BY title").values()
+            assert books == [["One", 1984], ["Two", 2001]]
+            full = Neo4jExecutor(neo4j_url, databases=GRAPHS, workers=1)
+            with pytest.raises(ExecutionError, match="holds data"):
+                full.judge(job(COUNT))
+            full.close()
+        finally:
+            executor.close()
+            session.run("MATCH (n) DETACH DELETE n").consume()
+
+
+def test_absent_server_says_what_to_do() -> None:
+    made = Neo4jExecutor("bolt://127.0.0.1:1", graph="library", workers=1)
+    try:
+        with pytest.raises(ExecutionError, match="start the server"):
+            made.judge(job(COUNT))
+    finally:
+        made.close()
+
+
+def test_settings_are_checked(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="not there"):
+        ArcadeDBExecutor(tmp_path / "none")
+    with pytest.raises(ConfigError, match="at least 1"):
+        ArcadeDBExecutor(tmp_path, workers=0)
+    with pytest.raises(ConfigError, match="not both"):
+        Neo4jExecutor("bolt://x", databases=tmp_path, graph="g")
+
+
+def test_file_that_does_not_run_is_told(tmp_path: Path) -> None:
+    (tmp_path / "broken.cypher").write_text("CREATE (:A);\nCREATE (;", encoding="utf-8")
+    (tmp_path / "empty.cypher").write_text("// nothing\n", encoding="utf-8")
+    executor = ArcadeDBExecutor(tmp_path, workers=1)
+    try:
+        with pytest.raises(DataError, match=r"broken\.cypher: statement 2 does not run"):
+            executor.judge(job(COUNT, database="broken"))
+        with pytest.raises(DataError, match="no statement"):
+            executor.judge(job(COUNT, database="empty"))
+    finally:
+        executor.close()
+
+
+def test_workers_end_with_their_parent(tmp_path: Path) -> None:
+    program = (
+        "import os, sys\n"
+        "from qwen_lightning.execution.base import QueryJob\n"
+        "from qwen_lightning.execution.cypher.executors import ArcadeDBExecutor\n"
+        f"executor = ArcadeDBExecutor({str(GRAPHS)!r}, workers=1)\n"
+        f"outcome = executor.judge(QueryJob({COUNT!r}, {library_schema()!r}, 'cypher', gold={COUNT!r},"
+        " database='library'))\n"
+        "assert outcome.match, outcome\n"
+        "print(*[worker.process.pid for worker in executor._pool._all], flush=True)\n"
+        "os.kill(os.getpid(), 9)\n"
+    )
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    found = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, env=environment)
+    pids = [int(pid) for pid in found.stdout.split()]
+    assert len(pids) == 2
+    for _ in range(100):
+        alive = [pid for pid in pids if Path(f"/proc/{pid}/cmdline").is_file() and _runs(pid)]
+        if not alive:
+            break
+        time.sleep(0.1)
+    assert not alive
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_outcome_of_a_worker_that_dies_is_no_match(arcadedb: ArcadeDBExecutor) -> None:
+    outcome = arcadedb.judge(job("UNWIND range(1, 200) AS x RETURN reduce(s = 'x', i IN range(1, 40) | s + s) AS s"))
+    assert isinstance(outcome, QueryOutcome)
+    assert outcome.match is False
