@@ -80,6 +80,8 @@ class Binder:
                     visible = self._unwind(clause, visible)
                 case "with_clause":
                     visible = {**fixed, **self._with(clause, visible, importing=inner == "CALL" and at == 0)}
+                case "ordered_clause":
+                    self.projections.ordered(clause, visible)
                 case "return_clause":
                     kind = "CALL" if inner == "CALL" else "RETURN"
                     columns, _ = self.projections.bind(children(clause, "projection")[0], visible, clause=kind)
@@ -135,6 +137,7 @@ class Binder:
         where = child(tree, "where")
         if where is None:
             return columns
+        self.projections.where(projection, where, scope, columns)
         narrowed = self.expressions.where(where, after)
         return {name: narrowed.get(name, value) for name, value in columns.items()}
 
@@ -196,6 +199,9 @@ class Binder:
             projection = children(first, "projection")[0]
             items = [item for part in children(projection, "items") for item in children(part, "item")]
             plain = all(len(children(item)) == 1 and children(item)[0].data == "variable" for item in items)
-            if not plain or (is_star(projection) and items):
+            if (
+                not plain or child(first, "where", "order", "skip", "limit") is not None or tokens(projection)
+                or child(projection, "order", "skip", "limit") is not None or (is_star(projection) and items)
+            ):  # fmt: skip
                 self.findings.refuse("the WITH that starts a CALL {} imports plain variables")
         return scope

@@ -65,11 +65,10 @@ class Calls(Evaluator):
 
     def _existing(self, tree: Node, scope: Scope) -> Value:
         inner = bare(tree)
-        if inner.data != "pattern_expression" and not (
-            inner.data == "postfix" and children(inner)[-1].data in ("property", "subscript")
-        ):
-            self.findings.refuse("exists() takes a pattern or a property")
-        return self.condition(tree, scope) if inner.data == "pattern_expression" else self.value(tree, scope)
+        if inner.data == "pattern_expression":
+            return self.condition(tree, scope)
+        self.findings.refuse("exists() takes a pattern; a property is tested by IS NOT NULL")
+        return self.value(tree, scope)
 
     def _count_star(self, tree: Node, scope: Scope) -> Value:
         return Value("number")

@@ -18,7 +18,7 @@ from qwen_lightning.execution.cypher.trees import (
     tokens,
 )
 
-_NO_BOOLEAN = ("node", "relationship", "number", "string", "temporal", "point")
+_NO_BOOLEAN = ("node", "relationship", "number", "string", "temporal", "point", "list", "map")
 
 
 class Evaluator:

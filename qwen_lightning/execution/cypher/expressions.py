@@ -40,6 +40,8 @@ class Expressions(Operations, Calls):
         variable, source, *rest = children(tree)
         self._no_aggregate(tree)
         listed = self.value(source, scope)
+        if listed.kind in NO_LIST:
+            self.findings.refuse(f"a comprehension goes through a list, not a {listed.kind}")
         inner = {**scope, name_of(variable): self.element_of(listed)}
         for where in children(tree, "where"):
             inner = self.where(where, inner)
@@ -60,6 +62,8 @@ class Expressions(Operations, Calls):
         if listed.kind in NO_LIST:
             self.findings.refuse(f"{tokens(tree)[0]}() goes through a list, not a {listed.kind}")
         inner = {**scope, name_of(variable): self.element_of(listed)}
+        if child(tree, "where") is None:
+            self.findings.refuse(f"{tokens(tree)[0]}() needs a WHERE")
         for where in children(tree, "where"):
             self.where(where, inner)
         return Value("boolean", constant=listed.constant)
@@ -82,8 +86,8 @@ class Expressions(Operations, Calls):
         return list_of(varying(self.value(children(tree)[-1], inner)))
 
     def _shortest(self, tree: Node, scope: Scope) -> Value:
-        patterns = Patterns(self.names, scope)
-        patterns.add(tree)
+        patterns = Patterns(self.names, scope, introduces=False)
+        patterns.add_shortest(tree)
         self.settle(patterns)
         return PATH if str(tokens(tree)[0]).lower() == "shortestpath" else list_of(PATH)
 

@@ -86,7 +86,7 @@ split 2 string list
 substring 2..3 string string
 toLower 1 string string
 toUpper 1 string string
-trim 1 string string
+trim 1..2 string string
 upper 1 string string
 point 1 map point
 point.distance 2 any number

@@ -18,7 +18,7 @@ start: query [";"]
 query: single (union single)*
 union: "UNION"i [UNION_KIND]
 single: clause+
-?clause: match | unwind | with_clause | return_clause | call_procedure | call_subquery | finish
+?clause: match | unwind | with_clause | return_clause | call_procedure | call_subquery | ordered_clause | finish
 
 match: [OPTIONAL] "MATCH"i pattern ("," pattern)* hint* [where]
 hint: "USING"i index_kind ["SEEK"i] variable ":" NAME "(" NAME ("," NAME)* ")"
@@ -36,6 +36,7 @@ order: "ORDER"i "BY"i sort ("," sort)*
 sort: expression [DIRECTION]
 skip: ("SKIP"i | "OFFSET"i) expression
 limit: "LIMIT"i expression
+ordered_clause: order [skip] [limit] | skip [limit] | limit
 finish: "FINISH"i
 call_procedure: [OPTIONAL] "CALL"i PROCEDURE [arguments] [yields]
 arguments: "(" [expression ("," expression)*] ")"

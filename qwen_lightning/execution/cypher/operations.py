@@ -62,11 +62,15 @@ class Operations(Evaluator):
                 return Value("boolean", constant=value.constant)
             case "subscript":
                 key = literal_of(children(access)[0])
+                if value.kind in ("string", "number", "boolean", "path"):
+                    self.findings.refuse(f"a {value.kind} has no elements")
                 if isinstance(key, str):
                     self.names.property(value, key)
                 if value.kind == "list" and value.element is not None:
                     return value.element
             case "slice":
+                if not children(access):
+                    self.findings.refuse("a slice needs a start or an end")
                 if value.kind == "list":
                     return value
         return Value(constant=constant, stored=value.kind in ("node", "relationship"))
@@ -122,9 +126,6 @@ class Operations(Evaluator):
             elif inner.data == "function" and function_name(inner) == "labels" and isinstance(literal_of(subject), str):
                 self.names.label(str(literal_of(subject)))
         else:
-            for side in (value, operand):
-                if side.kind in (*_ENTITIES, "list", "number", "boolean", "map"):
-                    self.findings.refuse(f"{operator} compares strings, not a {side.kind}")
             self._compared(subject, [other], scope)
         return Value("boolean", constant=value.constant and operand.constant)
 

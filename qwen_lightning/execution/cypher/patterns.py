@@ -57,17 +57,28 @@ class Patterns:
         """Take one pattern of a comma-separated list, or a `pattern_expression`."""
         variable = variable_of(pattern) if tokens(pattern, "EQUAL") else None
         path = child(pattern, "path", "shortest") or pattern
-        if path.data == "shortest":
-            path = children(path)[0]
         if variable is not None:
             self._declare(variable, "path")
+        if path.data == "shortest":
+            self.add_shortest(path)
+        else:
+            self._path(path, False)
+
+    def add_shortest(self, tree: Node) -> None:
+        """Take a `shortestPath(…)` or `allShortestPaths(…)`."""
+        path = children(tree)[0]
+        if len(children(path)) != 3 or len(children(path, "relationship")) != 1:
+            self.names.findings.refuse("shortestPath() takes one relationship between two nodes")
         self._path(path, False)
+        if self.hops and self.hops[-1].least > 1:
+            self.names.findings.refuse("shortestPath() can have no least length but 0 or 1")
 
     def _path(self, path: Node, grouped: bool) -> tuple[str, str] | None:
         """Walk a path; its first and last node."""
         parts = children(path, "node", "marked_node", "relationship", "group")
         first = last = None
         pending: Node | None = None
+        after_group = False
         for part in parts:
             if part.data == "relationship":
                 if pending is not None:
@@ -90,12 +101,14 @@ class Patterns:
             else:
                 start = end = self._node(part, grouped)
                 if last is not None and pending is None:
+                    if not after_group:
+                        self.names.findings.refuse("two nodes follow each other without a relationship between them")
                     self.hops.append(Hop(last, "", start, "=="))
             if pending is not None and last is not None:
                 self._relationship(pending, last, start, grouped)
                 pending = None
             first = first if first is not None else start
-            last = end
+            last, after_group = end, part.data == "group"
         if pending is not None:
             self.names.findings.refuse("a path ends with a relationship")
         return None if first is None or last is None else (first, last)
@@ -126,6 +139,8 @@ class Patterns:
     def state(self, key: str, labels: Node) -> None:
         """Take a label expression that a node (or a relationship's type) of the pattern must satisfy."""
         if key in self.nodes:
+            if tokens(labels, "COLON"):
+                self.names.findings.refuse("labels are separated by | alone, not by |:")
             fresh = self.outer.get(key) is None and self.nodes[key] == self._all_labels()
             self.nodes[key] = self.names.narrowed_labels(labels, None if fresh else self.nodes[key])
         elif key in self.relationships:
@@ -133,6 +148,8 @@ class Patterns:
 
     def _filters(self, tree: Node, key: str) -> None:
         for properties in children(tree, "properties"):
+            if not children(properties):
+                self.names.findings.refuse("a pattern's properties are a literal map, not a parameter")
             self.maps.extend((key, item) for item in children(properties, "map"))
         self.wheres.extend(children(tree, "where"))
 
@@ -169,6 +186,8 @@ class Patterns:
         findings = self.names.findings
         known = self.outer.get(variable)
         if known is not None:
+            if known.stored:
+                findings.refuse(f"variable {variable} is a property and cannot be a {kind}")
             if kind == "path" or (kind == "list" and known.kind not in ("any", "list")):
                 findings.refuse(f"variable {variable} is already declared")
             elif known.kind not in ("any", "null", kind):

@@ -17,6 +17,7 @@ from qwen_lightning.execution.cypher.trees import (
     child,
     children,
     is_call_of_aggregate,
+    literal_of,
     name_of,
     named,
     tokens,
@@ -103,7 +104,8 @@ class Projections:
         aggregated = any(calls_aggregate(item) for item in items)
         for item in items:
             name, value = self._item(item, scope, clause)
-            if name in columns:
+            # After *, a variable may be named again, and a column may replace one.
+            if name in columns and not (star and name in scope):
                 self.findings.refuse(f"two columns are called {name}")
             columns[name] = varying(value) if aggregated and calls_aggregate(item) else value
         if aggregated:
@@ -164,6 +166,23 @@ class Projections:
             return [self.parsed.source(tree)] if inner else []
         return [part for inner in children(tree) for part in self._ungrouped(inner, keys, scope)]
 
+    def ordered(self, tree: Node, scope: Scope) -> None:
+        """Check an ORDER BY, SKIP or LIMIT that stands as a clause of its own."""
+        for sort in tree.find_data("sort"):
+            if calls_aggregate(sort):
+                self.findings.refuse("ORDER BY can only aggregate where the columns do")
+            self.expressions.value(children(sort)[0], scope)
+        self._cut(tree, "WITH")
+
+    def where(self, tree: Node, where: Node, scope: Scope, columns: Scope) -> None:
+        """Fault what the WHERE after a WITH uses although an aggregation or DISTINCT has dropped it."""
+        items = children(child_of(tree, "items"), "item")
+        distinct = any(token.type == "DISTINCT" for token in tokens(tree))
+        if distinct or any(calls_aggregate(item) for item in items):
+            texts = {self._text(children(item)[0]) for item in items}
+            for part in self._outside(children(where)[0], texts, columns, scope):
+                self.findings.refuse(f"WHERE cannot use {part} after DISTINCT or an aggregation")
+
     def _order(
         self, tree: Node, items: Sequence[Node], scope: Scope, columns: Scope, closed: bool, aggregated: bool
     ) -> None:
@@ -185,8 +204,6 @@ class Projections:
     def _outside(self, tree: Node, texts: set[str], columns: Scope, scope: Scope) -> list[str]:
         if self._text(tree) in texts or tree.data == "subquery":
             return []
-        if is_call_of_aggregate(tree):
-            return []
         if tree.data == "variable":
             name = name_of(tree)
             return [name] if name in scope and name not in columns else []
@@ -205,8 +222,13 @@ class Projections:
             for variable in expression.find_data("variable"):
                 self.findings.refuse(f"{cut.data.upper()} cannot use the variable {name_of(variable)}")
             value = self.expressions.value(expression, {})
-            if value.kind not in ("number", "any"):
-                self.findings.refuse(f"{cut.data.upper()} takes a number, not a {value.kind}")
+            literal = literal_of(expression)
+            if (
+                value.kind not in ("number", "any")
+                or isinstance(literal, float)
+                or (literal is not None and int(literal) < 0)
+            ):
+                self.findings.refuse(f"{cut.data.upper()} takes an integer that is not negative")
         if cuts and clause != "RETURN" and child(tree, "order") is None:
             self.findings.order_dependent = True
 
