@@ -24,8 +24,8 @@ SYSTEM = {"en": "You are {{NAME}}, an assistant made by {{AUTHOR}}.", "zh": "你
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The persona's name and author."""
-    parser.add_argument("--name", required=True, help="what the persona is called")
-    parser.add_argument("--author", required=True, help="who made it")
+    parser.add_argument("--name", default="Lightning", help="what the persona is called (default: %(default)s)")
+    parser.add_argument("--author", default="Qwen Lightning", help="who made it (default: %(default)s)")
     parser.add_argument("--name-zh", help="its name in Chinese; as --name unless given")
     parser.add_argument("--author-zh", help="its author in Chinese; as --author unless given")
     parser.add_argument(
