@@ -26,10 +26,10 @@ def expected(engine: Engine, graph: str, query: str, analysis: Analysis) -> Expe
     """What an engine yields on the original, with the ties that its order leaves open."""
     variant = engine.variants(graph)[0]
     ordered = ordered_gold(query, analysis)
-    result = engine.run(variant, ordered.query, analysis)
+    result = engine.run(variant, ordered.query)
     if result.fault or result.gap:
-        return engine.run(variant, query, analysis)
-    return ordered.expected(result, lambda text: engine.run(variant, text, analysis))
+        return engine.run(variant, query)
+    return ordered.expected(result, lambda text: engine.run(variant, text))
 
 
 def compare(left: Expected | Result, right: Result) -> str:
@@ -69,7 +69,7 @@ def main() -> None:
         if not isinstance(record, CypherRecord) or record.gold is None or record.database is None:
             continue
         analysis = analyse(record.gold, record.schema_text)
-        right = arcadedb.run(arcadedb.variants(record.database)[0], record.gold, analysis)
+        right = arcadedb.run(arcadedb.variants(record.database)[0], record.gold)
         left = expected(neo4j, record.database, record.gold, analysis)
         kind = compare(left, right)
         if kind == "different" and analysis.order_dependent:

@@ -59,9 +59,10 @@ class Reader:
             TooLarge: The budget is spent.
         """
         budget.spend(8)
-        if value is None or isinstance(value, (bool, int, float)):
+        # Java's boxed values are subclasses of int and float here, its booleans too.
+        if value is None or type(value) in (bool, int, float):
             return value
-        if isinstance(value, str):
+        if type(value) is str:
             return self._text(value, budget)
         read = self._known.get(type(value))
         if read is None:

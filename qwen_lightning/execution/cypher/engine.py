@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
-from qwen_lightning.execution.cypher.analysis import Analysis
 from qwen_lightning.execution.cypher.variants import Wanted
 from qwen_lightning.execution.results import Result
 
@@ -34,14 +33,8 @@ class Engine(ABC):
         """Forget a directed variant."""
 
     @abstractmethod
-    def run(self, variant: str, query: str, analysis: Analysis | None = None) -> Result:
-        """Run a query that passed the static analysis, in canonical values. Never raises for what the query does.
-
-        Args:
-            variant: The graph.
-            query: The text.
-            analysis: What is known of it, for gaps that the engine does not tell itself.
-        """
+    def run(self, variant: str, query: str) -> Result:
+        """Run a query that passed the static analysis, in canonical values. Never raises for what the query does."""
 
     @abstractmethod
     def interrupt(self) -> None:

@@ -81,7 +81,7 @@ class CypherJudge(Judge):
     def decide(self, job: QueryJob, analysis: Analysis, static: QueryOutcome, gold: Gold | None) -> QueryOutcome:
         assert job.database is not None
         original = self.engine.variants(job.database)[0]
-        result = self._limited(original, job.query, analysis)
+        result = self._limited(original, job.query)
         if result.gap:
             return replace(static, gap=result.gap, detail=join(static.detail, result.gap))
         if result.fault:
@@ -110,7 +110,7 @@ class CypherJudge(Judge):
         if analysis.columns is not None and gold.analysis.columns is not None and columns != wanted:
             return "", f"{columns} columns, the gold has {wanted}"
         for number, (variant, expected) in enumerate(gold.expected.items(), start=1):
-            found = result if variant == original else self._limited(variant, query, analysis)
+            found = result if variant == original else self._limited(variant, query)
             if found.gap:
                 return found.gap, ""
             if found.fault:
@@ -120,10 +120,10 @@ class CypherJudge(Judge):
                 return "", f"result differs from the gold's on variant {number} of the data ({sizes})"
         return "", ""
 
-    def _limited(self, variant: str, query: str, analysis: Analysis | None) -> Result:
+    def _limited(self, variant: str, query: str) -> Result:
         """Run, and interrupt at the limit. What obeys no interrupt is ended by the parent."""
         with self.watch.limit(self.timeout_s * 0.9):
-            return self.engine.run(variant, query, analysis)
+            return self.engine.run(variant, query)
 
     def _run_gold(self, database: str, text: str, schema: str, variants: list[str]) -> Gold:
         analysis = analyse(text, schema)
@@ -149,11 +149,11 @@ class CypherJudge(Judge):
         return gold
 
     def _expect(self, variant: str, text: str, ordered: OrderedGold, gold: Gold) -> Expected | Result:
-        result = self._limited(variant, ordered.query, gold.analysis)
+        result = self._limited(variant, ordered.query)
         if not result.fault and not result.gap:
-            found = ordered.expected(result, lambda query: self._limited(variant, query, gold.analysis))
+            found = ordered.expected(result, lambda query: self._limited(variant, query))
         else:
-            result = self._limited(variant, text, gold.analysis)
+            result = self._limited(variant, text)
             if result.fault or result.gap:
                 return result
             found = Expected(result.rows, result.width)

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from qwen_lightning.errors import DataError, ExecutionError
-from qwen_lightning.execution.cypher.analysis import Analysis
 from qwen_lightning.execution.cypher.engine import Engine
 from qwen_lightning.execution.cypher.graph import Graph, GraphFile, Node, Relationship, read_graph
 from qwen_lightning.execution.cypher.neo4j_values import read_value
@@ -94,7 +93,7 @@ class Neo4jEngine(Engine):
     def drop(self, variant: str) -> None:
         self.open.pop(variant).close()
 
-    def run(self, variant: str, query: str, analysis: Analysis | None = None) -> Result:
+    def run(self, variant: str, query: str) -> Result:
         import neo4j.exceptions
 
         try:
@@ -113,8 +112,8 @@ class Neo4jEngine(Engine):
             return Result(fault=_reason(error))
         except (neo4j.exceptions.DriverError, neo4j.exceptions.Neo4jError) as error:
             raise ExecutionError(f"Neo4j: {_reason(error)}") from None
-        except TooLarge:
-            return Result(fault=f"more than {MAX_BYTES // 1_000_000} MB")
+        except TooLarge as error:
+            return Result(fault=str(error) or f"more than {MAX_BYTES // 1_000_000} MB")
         finally:
             self.running = ""
 
@@ -122,8 +121,7 @@ class Neo4jEngine(Engine):
         identity = self.running
         if identity:
             self.running = ""
-            with contextlib.suppress(Exception), self.driver.session(database="system") as session:
-                session.run("TERMINATE TRANSACTIONS $name", name=identity).consume()
+            self._terminate(identity)
 
     def remark(self, query: str) -> str:
         """The names that the server does not know, as EXPLAIN's notifications tell them."""
@@ -163,11 +161,20 @@ class Neo4jEngine(Engine):
         self.running = store.identity
         try:
             yield store.transaction
+        except BaseException:
+            # An error, and a result that is not read to its end, end the transaction: the variant is made again.
+            self.running = ""
+            self._terminate(store.identity)
+            store.close()
+            store.make()
+            raise
         finally:
             self.running = ""
-            # An error ends the transaction, and with it the variant, which is made again at once.
-            if store.transaction.closed():
-                store.make()
+
+    def _terminate(self, identity: str) -> None:
+        """End a transaction of this worker's; one that has ended already is none to the server, which says no more."""
+        with self.driver.session(database="system") as session:
+            session.run("TERMINATE TRANSACTIONS $name", name=identity).consume()
 
     def _place(self, variant: str) -> str | None:
         """The server's database; None for its home database."""
@@ -210,7 +217,11 @@ class _Uncommitted:
         self.identity = str(listed["name"])
 
     def close(self) -> None:
-        self.transaction.close()
+        """Roll back; a transaction that the server ended has nothing left to roll back."""
+        import neo4j.exceptions
+
+        with contextlib.suppress(neo4j.exceptions.DriverError, neo4j.exceptions.Neo4jError):
+            self.transaction.close()
         self.session.close()
 
 
@@ -246,10 +257,11 @@ def databases_on(url: str, user: str, password: str) -> frozenset[str]:
 
 
 def _rows(found: Any) -> Result:
-    budget, rows, width = Budget(), [], len(found.keys())
+    budget, width = Budget(), len(found.keys())
+    rows: list[tuple[Any, ...]] = []
     for record in found:
         if len(rows) == MAX_ROWS:
-            return Result(fault=f"more than {MAX_ROWS} rows")
+            raise TooLarge(f"more than {MAX_ROWS} rows")
         rows.append(tuple(read_value(value, budget) for value in record.values()))
     return Result(rows, width)
 

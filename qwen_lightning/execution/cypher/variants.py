@@ -182,7 +182,8 @@ class _Maker:
 
     def _strew(self) -> None:
         """Put the values that a query looks for where it may find them."""
-        for thing in [*self.nodes, *self.relationships]:
+        things: list[Node | Relationship] = [*self.nodes, *self.relationships]
+        for thing in things:
             for kind in _kind(thing):
                 for key, values in self.literals.get(kind, {}).items():
                     if (kind, key) not in self.unique and self.rng.random() < 0.3:
@@ -253,7 +254,8 @@ class _Values:
 
     def __init__(self, nodes: list[Node], relationships: list[Relationship]) -> None:
         self.known: dict[tuple[tuple[str, ...], str], list[Any]] = defaultdict(list)
-        for thing in [*nodes, *relationships]:
+        things: list[Node | Relationship] = [*nodes, *relationships]
+        for thing in things:
             for key, value in thing.properties.items():
                 self.known[_kind(thing), key].append(value)
         self.serial = 0

@@ -12,6 +12,7 @@ import pytest
 
 from qwen_lightning.errors import ConfigError, DataError, ExecutionError
 from qwen_lightning.execution.base import QueryExecutor, QueryJob, QueryOutcome
+from qwen_lightning.execution.cypher.analysis import analyse
 from qwen_lightning.execution.cypher.executors import ArcadeDBExecutor, Neo4jExecutor
 from tests.execution.cypher.cases import FIXTURES, cases, library_schema
 from tests.execution.cypher.conftest import GRAPHS
@@ -40,6 +41,9 @@ def by_gold(name: str) -> list[tuple[str, str, str]]:
 def test_good_queries_match_themselves(executor: QueryExecutor) -> None:
     gaps = []
     for name, query in cases("good_queries.cypher"):
+        # A parameter has no value here, and what changes from run to run equals nothing.
+        if "$" in query or analyse(query, library_schema()).volatile:
+            continue
         outcome = executor.judge(job(query, query))
         if outcome.gap:
             gaps.append(name)
@@ -123,9 +127,9 @@ def test_server_with_a_graph_of_its_own(neo4j_url: str) -> None:
             assert found.match
             assert found.variants == 1
             assert "single variant" in found.detail
-            unknown = executor.judge(job("MATCH (r:Reader) RETURN r.name", database="shelf"))
+            unknown = executor.judge(job("MATCH (a:Author) RETURN a.name", None, database="shelf"))
             assert unknown.references
-            assert "Reader" in unknown.detail
+            assert "Author" in unknown.detail
             engine = Neo4jEngine(neo4j_url, "", "", None, "shelf", 1, 2.0)
             for write in ("CREATE (:Book)", "MATCH (b:Book) SET b.year = 1 RETURN b", "MATCH (n) DETACH DELETE n"):
                 assert "reads alone" in engine.run("shelf", write).fault
