@@ -215,10 +215,10 @@ def _start(scratch: Path, timeout_s: float) -> tuple[Any, Any, Any]:
 
 
 def _quieten(log: Path) -> None:
-    """Send what Java prints to a log; Python's own messages still reach standard error."""
+    """Send what Java prints to a log; what Python prints still goes where it went."""
     sys.stdout.flush()
     sys.stderr.flush()
-    sys.stderr = os.fdopen(os.dup(2), "w", buffering=1)
+    sys.stdout, sys.stderr = (os.fdopen(os.dup(number), "w", buffering=1) for number in (1, 2))
     target = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(target, 1)
     os.dup2(target, 2)

@@ -127,13 +127,15 @@ def test_server_with_a_graph_of_its_own(neo4j_url: str) -> None:
             assert found.match
             assert found.variants == 1
             assert "single variant" in found.detail
-            unknown = executor.judge(job("MATCH (a:Author) RETURN a.name", None, database="shelf"))
+            schema = library_schema().replace("Author", "Painter")
+            asked = QueryJob("MATCH (a:Painter) RETURN a.name", schema, "cypher", database="shelf")
+            unknown = executor.judge(asked)
             assert unknown.references
-            assert "Author" in unknown.detail
+            assert "Painter" in unknown.detail
             engine = Neo4jEngine(neo4j_url, "", "", None, "shelf", 1, 2.0)
             for write in ("CREATE (:Book)", "MATCH (b:Book) SET b.year = 1 RETURN b", "MATCH (n) DETACH DELETE n"):
                 assert "reads alone" in engine.run("shelf", write).fault
-                with engine._transaction("shelf") as transaction, pytest.raises(driver.exceptions.ClientError):
+                with pytest.raises(driver.exceptions.ClientError), engine._transaction("shelf") as transaction:
                     transaction.run(write).consume()
             books = session.run("MATCH (b:Book) RETURN b.title AS title, b.year AS year ORDER BY title").values()
             assert books == [["One", 1984], ["Two", 2001]]
