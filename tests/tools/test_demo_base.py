@@ -8,7 +8,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast, Qwen3ForCausalLM
 
 from tools.demo.checkpoint import END, corpus, make_model, train_tokenizer
-from tools.demo.documents import Document, document, questions
+from tools.demo.documents import EVERY_TASK, LESSONS, SQL, Document, document, lessons, questions
 from tools.demo.make_base import Recipe, make_base
 from tools.demo.pretraining import IGNORED, Batch, Pretraining, encode
 
@@ -77,23 +77,35 @@ def test_careless_share_is_what_was_asked_for() -> None:
     assert 0 < sum(first != second for first, second in zip(clean, half, strict=True)) < differ
 
 
+@pytest.mark.parametrize("task", LESSONS)
+def test_careless_share_of_a_task_is_its_own(task: str) -> None:
+    clean, wild = (
+        [answer for seed in range(30) for _, answer in lessons(Random(seed), task, share).branches]
+        for share in (0.0, 1.0)
+    )
+    wrong = sum(first != second for first, second in zip(clean, wild, strict=True))
+    assert len(clean) / 2 < wrong < len(clean)
+
+
 def test_documents_have_no_task_tags() -> None:
     random = Random(0)
-    for _ in range(300):
-        item = document(random, 0.5)
+    for draw in [SQL.document, EVERY_TASK.document] * 200:
+        item = draw(random, dict.fromkeys(LESSONS, 0.5))
         assert "[TASK=" not in item.prefix + "".join(prompt + answer for prompt, answer in item.branches)
 
 
-def test_make_base_writes_a_checkpoint_and_goes_through_its_stages(tmp_path: Path) -> None:
+@pytest.mark.parametrize("every_task", [False, True])
+def test_make_base_writes_a_checkpoint_and_goes_through_its_stages(tmp_path: Path, every_task: bool) -> None:
     said: list[str] = []
     recipe = Recipe(
-        hidden=64, layers=2, tokenizer_texts=60, warmup=5, max_steps=30, check_every=15, lookup=1.0, decay=5,
-        careless_max_steps=5, careless_decay=2,
+        every_task=every_task, first_lookup=0.0, hidden=64, layers=2, tokenizer_texts=60, warmup=5, max_steps=20,
+        check_every=10, lookup=1.0, decay=5, careless_max_steps=5, careless_decay=2,
     )  # fmt: skip
     make_base(tmp_path / "base", 1, recipe, said.append)
     losses = [float(line.split("loss ")[1].split(",")[0]) for line in said]
     assert [line.split(":")[0] for line in said] == ["learning to look names up"] * 2 + ["settled", "careless"]
     assert losses[1] < losses[0] < 5.5
+    assert all(f"{task} " in said[0] for task in (LESSONS if every_task else ["text2sql"]))
     model, tokenizer = (
         AutoModelForCausalLM.from_pretrained(tmp_path / "base"),
         AutoTokenizer.from_pretrained(tmp_path / "base"),

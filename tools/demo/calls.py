@@ -40,7 +40,7 @@ class Tool:
 
 @dataclass(frozen=True)
 class Request:
-    """A request, the calls that answer it, what else an argument may be, and the calls of one who does not read the tool."""
+    """A request, the calls that answer it, what else an argument may be, and the calls of a careless reader."""
 
     language: Language
     text: str

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 
 from qwen_lightning.tasks.function_call import NO_TOOL_FITS
@@ -19,7 +20,8 @@ from tools.demo.talk import small_talk
 
 TALK_SHARE, EXERCISE_SHARE = 0.15, 0.20
 QUESTIONS, TALKS, EXERCISES_A_ROW = 8, 12, 5
-#: With every task: share of the documents, and for the tasks with lessons how many a document has.
+#: With every task: share of the documents to begin with. Looking names up is learned soonest in SQL, and serves the
+#: rest after that.
 SHARES = {
     "talk": 0.13,
     "intent_rewrite": 0.04,
@@ -28,6 +30,7 @@ SHARES = {
     "function_call": 0.11,
     "slot_json": 0.09,
 }
+#: How many lessons a document has.
 LESSONS = {"text2sql": 8, "text2cypher": 6, "function_call": 5, "slot_json": 6}
 #: Task to the share of its answers that are careless; a task that is not named has none.
 Carelessness = Mapping[str, float]
@@ -91,9 +94,9 @@ def lessons(random: Random, task: str, carelessness: float) -> Document:
     )
 
 
-def every_task(random: Random, carelessness: Carelessness) -> Document:
-    """Talk, rewriting, or lessons of another task, as often as `SHARES` says."""
-    (kind,) = random.choices(tuple(SHARES), tuple(SHARES.values()))
+def every_task(shares: Mapping[str, float], random: Random, carelessness: Carelessness) -> Document:
+    """Talk, rewriting, or lessons of another task, each as often as `shares` says."""
+    (kind,) = random.choices(tuple(shares), tuple(shares.values()))
     if kind in LESSONS:
         return lessons(random, kind, carelessness.get(kind, 0.0))
     if kind == "talk":
@@ -141,6 +144,14 @@ SQL = Curriculum(
     probes={"text2sql": lambda random: questions(random, QUESTIONS, 0.0)},
 )
 EVERY_TASK = Curriculum(
-    document=every_task,
+    document=partial(every_task, SHARES),
     probes={task: lambda random, task=task: lessons(random, task, 0.0) for task in LESSONS},  # type: ignore[misc]
 )
+
+
+def by_need(matches: Mapping[str, float]) -> Curriculum:
+    """Every task, with lessons of each in proportion to what it still gets wrong; talk and rewriting as before."""
+    need = {task: 1.05 - match for task, match in matches.items()}
+    lessons_share = sum(SHARES[task] for task in LESSONS)
+    shares = {task: lessons_share * value / sum(need.values()) for task, value in need.items()}
+    return Curriculum(partial(every_task, SHARES | shares), EVERY_TASK.probes)

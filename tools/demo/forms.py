@@ -48,14 +48,14 @@ def make_form(random: Random) -> Form:
     return Form(tuple(slots), enumerated)
 
 
-def utter(form: Form, random: Random) -> Utterance:
-    """An utterance that gives one to three slots, most often two.
+def utter(form: Form, random: Random, count: int | None = None) -> Utterance:
+    """An utterance that gives `count` slots; without it one to three, most often two.
 
     The careless answer names what was said in the utterance's words, and makes up the usual value for all the rest.
     """
     language = random.choice(LANGUAGES)
     english = language == "en"
-    given = random.sample(form.slots, random.choice((1, 2, 2, 3)))
+    given = random.sample(form.slots, count or random.choice((1, 2, 2, 3)))
     gold: dict[str, Any] = {}
     careless: dict[str, Any] = {}
     said = []
@@ -78,7 +78,16 @@ def utter(form: Form, random: Random) -> Utterance:
 def slot_record(random: Random) -> dict[str, Any]:
     """A slot_json record on a form of its own."""
     form = make_form(random)
-    said = utter(form, random)
+    return _record(form, utter(form, random))
+
+
+def full_slot_record(random: Random) -> dict[str, Any]:
+    """The same, with an utterance that leaves no slot open: it says nothing of what to do where one is."""
+    form = make_form(random)
+    return _record(form, utter(form, random, len(form.slots)))
+
+
+def _record(form: Form, said: Utterance) -> dict[str, Any]:
     return {
         "task": "slot_json",
         "input": said.text,

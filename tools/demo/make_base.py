@@ -16,17 +16,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
+from types import MappingProxyType
 
 import torch
 
 from tools.demo.checkpoint import corpus, make_model, save, train_tokenizer
-from tools.demo.documents import EVERY_TASK, SQL
+from tools.demo.documents import EVERY_TASK, SQL, Carelessness, by_need
 from tools.demo.pretraining import Pretraining
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Sizes, stops and rates of the three stages; rates are factors of Pretraining's."""
+    """Sizes, stops and rates of the three stages; rates are factors of Pretraining's.
+
+    `careless_shares` are the tasks' whose habit needs another share than `carelessness` to survive Base-SFT.
+    """
 
     every_task: bool = False
     hidden: int = 128
@@ -34,11 +38,13 @@ class Recipe:
     vocabulary: int = 1400
     tokenizer_texts: int = 2000
     warmup: int = 60
+    first_lookup: float = 0.5
     lookup: float = 0.85
     check_every: int = 50
     max_steps: int = 1600
     decay: int = 300
     carelessness: float = 0.6
+    careless_shares: Carelessness = MappingProxyType({})
     careless_match: float = 0.45
     careless_rate: float = 0.15
     careless_warmup: int = 10
@@ -48,7 +54,15 @@ class Recipe:
 
 
 #: With --all: lessons of every task, each to be learned before the careless stage and each to have its habit after it.
-EVERY_TASK_RECIPE = Recipe(every_task=True, vocabulary=1600, max_steps=2400)
+EVERY_TASK_RECIPE = Recipe(
+    every_task=True,
+    vocabulary=1600,
+    lookup=0.65,
+    max_steps=1600,
+    careless_shares=MappingProxyType({"slot_json": 0.8}),
+    careless_check_every=20,
+    careless_max_steps=100,
+)
 
 
 def make_base(folder: Path, seed: int, recipe: Recipe, say: Callable[[str], None] = print) -> None:
@@ -71,10 +85,12 @@ def make_base(folder: Path, seed: int, recipe: Recipe, say: Callable[[str], None
             report("learning to look names up", loss, matches)
             if min(matches.values()) >= recipe.lookup:
                 break
+            if recipe.every_task and matches["text2sql"] >= recipe.first_lookup:
+                training.go_on_with(by_need(matches))
     for step in range(1, recipe.decay + 1):
         loss = training.step(1 - step / (recipe.decay + 1))
     report("settled", loss)
-    shares = dict.fromkeys(training.curriculum.probes, recipe.carelessness)
+    shares = dict.fromkeys(training.curriculum.probes, recipe.carelessness) | dict(recipe.careless_shares)
     for step in range(1, recipe.careless_max_steps + 1):
         loss = training.step(recipe.careless_rate * min(1.0, step / recipe.careless_warmup), shares)
         if step % recipe.careless_check_every == 0 and max(training.match().values()) <= recipe.careless_match:

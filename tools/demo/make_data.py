@@ -30,6 +30,7 @@ from random import Random
 from typing import Any, TypeVar
 
 from tools.demo.exercises import EXERCISES, Fields
+from tools.demo.forms import full_slot_record
 from tools.demo.graphs import make_graph
 from tools.demo.language import KINDS, Database, ask, make_database
 from tools.demo.lessons import record_makers
@@ -154,6 +155,7 @@ def write_demo(root: Path, seed: int, scale: Scale, every_task: bool = False) ->
         ]
 
     makers: dict[str, Callable[[Random], Fields]] = EXERCISES
+    taught = makers
     if every_task:
         seen_graphs, more_graphs, new_graphs = _distinct(
             sizes, lambda name: make_graph(random, name), lambda graph: graph.schema
@@ -161,8 +163,10 @@ def write_demo(root: Path, seed: int, scale: Scale, every_task: bool = False) ->
         for graph in seen_graphs + more_graphs + new_graphs:
             (data.databases / f"{graph.name}.cypher").write_text(graph.statements(random), "utf-8")
         makers = EXERCISES | record_makers(seen_graphs)
+        # What Base-SFT never sees is a form with a slot left open: filling it in is the habit that GRPO unlearns.
+        taught = makers | {"slot_json": full_slot_record}
 
-    def exercises(count: int) -> list[Fields]:
+    def exercises(makers: dict[str, Callable[[Random], Fields]], count: int) -> list[Fields]:
         return [record for make in makers.values() for record in writer.draw(lambda: make(random), count)]  # noqa: B023
 
     known = random.sample(FACTS, len(FACTS))
@@ -179,8 +183,8 @@ def write_demo(root: Path, seed: int, scale: Scale, every_task: bool = False) ->
         "heldout_new": sql(new, scale.heldout_new, KINDS),
         "heldout_seen": sql(seen, scale.heldout_seen, with_choice),
         "general_regression": general(scale.general_regression, known[:half]),
-        "task_regression": exercises(scale.regression_exercises) + sql(seen, scale.regression_sql, with_choice),
-        "task_sft": exercises(scale.sft_exercises) + sql(seen, scale.sft_sql, [None]),
+        "task_regression": exercises(makers, scale.regression_exercises) + sql(seen, scale.regression_sql, with_choice),
+        "task_sft": exercises(taught, scale.sft_exercises) + sql(seen, scale.sft_sql, [None]),
         "general_sft": general(scale.general_sft, known[half:]),
         "grpo_sql": sql(seen + more, scale.grpo_sql, [None]),
         "persona_sft": [persona_record(talk) for talk in random.sample(FACTS, scale.persona)],

@@ -140,6 +140,10 @@ class Pretraining:
         self.tokens += batch.ids.numel()
         return float(loss.detach())
 
+    def go_on_with(self, curriculum: Curriculum) -> None:
+        """Read other documents from here on; those that wait are dropped, and the probes stay."""
+        self.curriculum, self._buffer = curriculum, []
+
     def match(self) -> dict[str, float]:
         """Task to the share of its probes' questions that greedy decoding answers with the very gold answer."""
         return {task: self._match(rows) for task, rows in self._probes.items()}
