@@ -13,15 +13,14 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
-from types import MappingProxyType
 
 import torch
 
 from tools.demo.checkpoint import corpus, make_model, save, train_tokenizer
-from tools.demo.documents import EVERY_TASK, SQL, Carelessness, by_need
+from tools.demo.documents import EVERY_TASK, SQL, by_need
 from tools.demo.pretraining import Pretraining
 
 
@@ -44,7 +43,7 @@ class Recipe:
     max_steps: int = 1600
     decay: int = 300
     carelessness: float = 0.6
-    careless_shares: Carelessness = MappingProxyType({})
+    careless_shares: dict[str, float] = field(default_factory=dict)
     careless_match: float = 0.45
     careless_rate: float = 0.15
     careless_warmup: int = 10
@@ -59,7 +58,7 @@ EVERY_TASK_RECIPE = Recipe(
     vocabulary=1600,
     lookup=0.65,
     max_steps=1600,
-    careless_shares=MappingProxyType({"slot_json": 0.8}),
+    careless_shares={"slot_json": 0.8},
     careless_check_every=20,
     careless_max_steps=100,
 )
@@ -90,7 +89,7 @@ def make_base(folder: Path, seed: int, recipe: Recipe, say: Callable[[str], None
     for step in range(1, recipe.decay + 1):
         loss = training.step(1 - step / (recipe.decay + 1))
     report("settled", loss)
-    shares = dict.fromkeys(training.curriculum.probes, recipe.carelessness) | dict(recipe.careless_shares)
+    shares = dict.fromkeys(training.curriculum.probes, recipe.carelessness) | recipe.careless_shares
     for step in range(1, recipe.careless_max_steps + 1):
         loss = training.step(recipe.careless_rate * min(1.0, step / recipe.careless_warmup), shares)
         if step % recipe.careless_check_every == 0 and max(training.match().values()) <= recipe.careless_match:
