@@ -13,6 +13,7 @@ import json
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ from qwen_lightning.execution.cypher.static import judge_statically
 
 META = {"source": "neo4j-labs/text2cypher", "licence": "CC0-1.0"}
 GRAPHS = "cypher_graphs"
+# Golds are trusted: one that takes longer has no result to wait for.
+_LIMIT_S = 20.0
 
 
 def convert(source: Path, output: Path, graphs: Path | None = None) -> str:
@@ -52,7 +55,8 @@ def convert(source: Path, output: Path, graphs: Path | None = None) -> str:
     for name in sorted({row["database"] for row in rows} & files.keys()):
         (folder / f"{name}.cypher").write_text(files[name].read_text(encoding="utf-8"), encoding="utf-8")
     kept = []
-    with closing(ArcadeDBExecutor(folder, variants=1)) as executor, ThreadPoolExecutor(2) as threads:
+    engine = ArcadeDBExecutor(folder, variants=1, timeout_s=_LIMIT_S)
+    with closing(engine) as executor, ThreadPoolExecutor(2) as threads:
         judged = threads.map(lambda row: fault(row, schemas[row["database"]], executor), rows)
         for row, (cause, reason) in zip(rows, judged, strict=True):
             if cause:
@@ -71,13 +75,15 @@ def convert(source: Path, output: Path, graphs: Path | None = None) -> str:
 
 def fault(row: dict[str, Any], schema: str, executor: ArcadeDBExecutor) -> tuple[str, str]:
     """Why a gold cannot be one: the cause to count by, and the reason; both empty where it can."""
-    name = row["database"]
-    job = QueryJob(row["cypher"], schema, "cypher", database=name if executor.has_database(name) else None)
-    outcome = judge_statically(job) if job.database is None else executor.judge(job)
+    job = QueryJob(row["cypher"], schema, "cypher")
+    outcome = judge_statically(job)
     if not outcome.parses:
         return "does not compile", outcome.detail
     if not outcome.references:
         return "names what the schema lacks", outcome.detail
+    if not executor.has_database(row["database"]):
+        return "", ""
+    outcome = executor.judge(replace(job, database=row["database"]))
     if outcome.executes is False:
         return "does not run on its graph", outcome.detail
     return "", ""

@@ -53,7 +53,7 @@ dbms.security.auth_enabled=false
 dbms.security.allow_csv_import_from_file_urls=false
 dbms.usage_report.enabled=false
 EOF
-run=(java -Xms256m -Xmx1g -XX:+ExitOnOutOfMemoryError -XX:+UseSerialGC
+run=(java -Xms256m -Xmx1g -XX:+UseSerialGC
     --add-opens=java.base/java.nio=ALL-UNNAMED --add-opens=java.base/java.io=ALL-UNNAMED
     --add-opens=java.base/sun.nio.ch=ALL-UNNAMED
     -cp "$jars/*" org.neo4j.server.CommunityEntryPoint "--home-dir=$home" "--config-dir=$home/conf")

@@ -52,6 +52,18 @@ def neo4j(neo4j_url: str) -> Iterator[Neo4jExecutor]:
     executor.close()
 
 
+@pytest.fixture(params=["arcadedb", "neo4j"])
+def impatient(request: pytest.FixtureRequest) -> Iterator[QueryExecutor]:
+    """Each engine in turn, with little time for a query."""
+    if request.param == "arcadedb":
+        executor: QueryExecutor = ArcadeDBExecutor(GRAPHS, workers=1, timeout_s=0.8)
+    else:
+        url = request.getfixturevalue("neo4j_url")
+        executor = Neo4jExecutor(url, databases=GRAPHS, workers=1, timeout_s=0.8)
+    yield executor
+    executor.close()
+
+
 @pytest.fixture(scope="session", params=["arcadedb", "neo4j"])
 def executor(request: pytest.FixtureRequest) -> QueryExecutor:
     """Each engine in turn: the same cases must have the same verdicts."""
