@@ -190,6 +190,7 @@ def _start(scratch: Path, timeout_s: float) -> tuple[Any, Any, Any]:
     """Start the Java machine; its own messages go to a log in the scratch folder."""
     log = scratch / "java.log"
     _quieten(log)
+    os.chdir(scratch)  # ArcadeDB writes a folder of logs where it stands
     os.environ["ARCADEDB_JVM_ERROR_FILE"] = str(scratch / "java_error.log")
     try:
         import jpype
