@@ -56,9 +56,10 @@ def main() -> None:
     parser.add_argument("--password", default="")
     arguments = parser.parse_args()
     try:
-        neo4j = Neo4jEngine(arguments.url, arguments.user, arguments.password, arguments.databases, "", 1, 10.0)
-        arcadedb = ArcadeDBEngine(arguments.databases, 1, 10.0)
         located = RecordReader().read(arguments.records)
+        databases = arguments.databases.resolve()  # ArcadeDB moves to a folder of its own
+        neo4j = Neo4jEngine(arguments.url, arguments.user, arguments.password, databases, "", 1, 10.0)
+        arcadedb = ArcadeDBEngine(databases, 1, 10.0)
     except QwenLightningError as error:
         print(error, file=sys.stderr)
         raise SystemExit(error.exit_code) from None
