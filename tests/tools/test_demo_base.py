@@ -104,7 +104,7 @@ def test_make_base_writes_a_checkpoint_and_goes_through_its_stages(tmp_path: Pat
     make_base(tmp_path / "base", 1, recipe, said.append)
     losses = [float(line.split("loss ")[1].split(",")[0]) for line in said]
     assert [line.split(":")[0] for line in said] == ["learning to look names up"] * 2 + ["settled", "careless"]
-    assert losses[1] < losses[0] < 5.5
+    assert losses[1] < losses[0] < 6.5
     assert all(f"{task} " in said[0] for task in (LESSONS if every_task else ["text2sql"]))
     model, tokenizer = (
         AutoModelForCausalLM.from_pretrained(tmp_path / "base"),
