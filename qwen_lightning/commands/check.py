@@ -108,7 +108,7 @@ def _judge_gold(registry: TaskRegistry, item: Located, verdict: Verdict, finding
     if verdict.gaps:
         # A gold that does not run looks like a gap, since gold is taken to be right; judged as a query it may be wrong.
         task, alone = registry.verified(item.record.task), item.record.model_copy(update={"gold": None})
-        unaided = task.judge(alone, task.target(item.record))
+        unaided = task.verify_all(alone, task.target(item.record))
         if min(unaided.checks.values(), default=1.0) < 1:
             verdict = unaided
     because = f": {verdict.detail}" if verdict.detail else ""

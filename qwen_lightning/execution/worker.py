@@ -74,15 +74,16 @@ def main(descriptor: int) -> None:
     threading.Thread(target=_die_with_parent, args=(os.getppid(),), daemon=True).start()
     connection = Connection(descriptor)
     spec: WorkerSpec = connection.recv()
-    try:
-        judge = spec.build()
-    except QwenLightningError as error:
-        connection.send(("error", type(error), str(error)))
-        return
-    if spec.memory_bytes:
-        resource.setrlimit(resource.RLIMIT_AS, (spec.memory_bytes, spec.memory_bytes))
-    connection.send(("started", None))
+    # A parent that is gone ends the worker without a word.
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
+        try:
+            judge = spec.build()
+        except QwenLightningError as error:
+            connection.send(("error", type(error), str(error)))
+            return
+        if spec.memory_bytes:
+            resource.setrlimit(resource.RLIMIT_AS, (spec.memory_bytes, spec.memory_bytes))
+        connection.send(("started", None))
         while True:
             _serve(connection, judge, connection.recv())
     os._exit(0)  # at once: nothing here is worth an orderly end, and DuckDB's bindings complain about one

@@ -94,7 +94,7 @@ class VerifiedTask(Task[R]):
     def verify(self, record: R, completion: str) -> Verdict:
         """Judge one completion. A wrong completion is a verdict; a dead executor raises ExecutionError."""
 
-    def judge(self, record: R, completion: str) -> Verdict:
+    def verify_all(self, record: R, completion: str) -> Verdict:
         """The whole verdict: what `verify` says, and the checks that were added.
 
         Raises:

@@ -44,4 +44,4 @@ class Verifier:
         task = self.tasks[record.task]
         if not isinstance(task, VerifiedTask):
             return Verdict({})
-        return task.judge(record, completion)
+        return task.verify_all(record, completion)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from qwen_lightning.__main__ import main
 from qwen_lightning.adapters.manifest import WEIGHTS_FILE, Manifest
@@ -24,12 +25,15 @@ class Regress:
         self.suite.mkdir()
         for name in ("general_regression", "task_regression"):
             shutil.copy(trained.demo.file(name), self.suite)
+        tasks = trained.changes("sft", 1, "any")["tasks"]
+        self.tasks = folder / "tasks.yaml"
+        self.tasks.write_text(yaml.safe_dump({"tasks": tasks}), encoding="utf-8")
 
     def __call__(
         self, *more: str, adapter: str | None = None, output: str = "o.json", suite: Path | None = None
     ) -> int:
         given = ["--adapter", adapter or str(self.adapter), "--suite", str(suite or self.suite)]
-        given += ["--output", str(self.folder / output), "--databases", str(self.trained.demo.databases)]
+        given += ["--output", str(self.folder / output), "-c", str(self.tasks)]
         return main(["regress", *given, "--max-new-tokens", "12", *more])
 
     def read(self, output: str = "o.json") -> dict[str, Any]:
