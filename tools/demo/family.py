@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,8 @@ from qwen_lightning.execution.sql.executors import DuckDBExecutor
 from qwen_lightning.models.backbone import load_backbone
 from qwen_lightning.models.chat import ChatRenderer
 from qwen_lightning.models.policy import PolicyModel
+from qwen_lightning.records import RecordBase
+from qwen_lightning.regression.scores import ScoreRow
 from qwen_lightning.rewards.table import RewardTable
 from qwen_lightning.rollout.generate import GenerateRollout
 from qwen_lightning.tasks.registry import TaskRegistry
@@ -86,22 +88,23 @@ def measure(demo: Path, max_new_tokens: int = 64) -> dict[str, Measures]:
 
 
 def _column(evaluator: Evaluator, data: DemoData) -> Measures:
-    return {name: _mean(_values(evaluator, data, row)) for name, row in ROWS.items()}
+    files = {name: evaluator.tasks.reader.read(data.file(name)) for name in {row.file for row in ROWS.values()}}
+    records = {name: [item.record for item in located] for name, located in files.items()}
+    scored = {name: evaluator.run(records[name]) for name in records}
+    return {name: _mean(_values(evaluator, records[row.file], scored[row.file], row)) for name, row in ROWS.items()}
 
 
-def _values(evaluator: Evaluator, data: DemoData, row: Row) -> list[float]:
+def _values(evaluator: Evaluator, records: Sequence[RecordBase], scored: Sequence[ScoreRow], row: Row) -> list[float]:
     """What is measured, record by record; a check that could not be made counts 0."""
-    records = [located.record for located in evaluator.tasks.reader.read(data.file(row.file))]
-    records = [record for record in records if row.task in ("", record.task)]
+    chosen = [pair for pair in zip(records, scored, strict=True) if row.task in ("", pair[0].task)]
     if row.measure == "nll":
-        return [value for value in evaluator.gold_nll(records) if value is not None]
+        return [score.nll for _, score in chosen if score.nll is not None]
     if row.measure == "exact":
-        texts = evaluator.complete(records)
-        return [
-            float(text == evaluator.tasks[record.task].target(record))
-            for record, text in zip(records, texts, strict=True)
-        ]
-    return [scored.checks.get(row.measure, 0.0) for scored in evaluator.run(records)]
+        asked = [record for record, _ in chosen]
+        texts = evaluator.complete(asked)
+        targets = (evaluator.tasks[record.task].target(record) for record in asked)
+        return [float(text == target) for text, target in zip(texts, targets, strict=True)]
+    return [score.checks.get(row.measure, 0.0) for _, score in chosen]
 
 
 def _mean(values: list[float]) -> tuple[float, float]:
