@@ -20,7 +20,7 @@ from qwen_lightning.config_files import read_config
 from qwen_lightning.data.base import RecordDataModule
 from qwen_lightning.data.grpo import GRPODataModule  # noqa: F401
 from qwen_lightning.data.sft import SFTDataModule  # noqa: F401
-from qwen_lightning.errors import ConfigError, QwenLightningError
+from qwen_lightning.errors import ConfigError, QwenLightningError, SignalStop
 from qwen_lightning.modules.base import AdapterModule
 from qwen_lightning.modules.grpo import GRPOModule  # noqa: F401
 from qwen_lightning.modules.sft import SFTModule  # noqa: F401
@@ -79,10 +79,12 @@ class QwenLightningCLI(LightningCLI):
         self.trainer.strategy.barrier("after_fit")
         if not self.trainer.is_global_zero:
             return
-        for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
-            stop = getattr(callback, "stop", None)
-            if isinstance(stop, QwenLightningError):
-                raise stop
+        stops = [getattr(callback, "stop", None) for callback in self.trainer.callbacks]  # type: ignore[attr-defined]
+        # A run that a signal ended has not written its adapter yet, whatever else stopped it.
+        for kind in (SignalStop, QwenLightningError):
+            for stop in stops:
+                if isinstance(stop, kind):
+                    raise stop
 
 
 def run(args: ArgsType) -> QwenLightningCLI:

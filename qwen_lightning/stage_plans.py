@@ -15,10 +15,12 @@ from typing import Any, cast
 
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from qwen_lightning import cli
 from qwen_lightning.callbacks.adapter_checkpoint import AdapterCheckpoint
 from qwen_lightning.callbacks.red_line_brake import RedLineBrake
+from qwen_lightning.callbacks.regression_eval import RegressionEval
 from qwen_lightning.data.base import RecordDataModule
 from qwen_lightning.data.grpo import GRPODataModule
 from qwen_lightning.errors import ConfigError, QwenLightningError
@@ -39,12 +41,20 @@ def plan_of(configs: Sequence[str]) -> StagePlan:
     module, data = cast(AdapterModule, built.model), cast(RecordDataModule, built.datamodule)
     callbacks = built.trainer.callbacks  # type: ignore[attr-defined]
     checkpoint = _only(AdapterCheckpoint, callbacks, "it writes the adapter that the stage is for")
-    _only(RedLineBrake, callbacks, "the next stage is gated on the regression of this one")
+    brake = _only(RedLineBrake, callbacks, "the next stage is gated on the regression of this one")
+    if not brake.lines:
+        raise ConfigError("RedLineBrake.lines: is empty; the next stage is gated on the lines of this one")
+    regression = _only(RegressionEval, callbacks, "red lines are judged on its scores")
+    places = [callbacks.index(callback) for callback in (regression, brake, checkpoint)]
+    if places != sorted(places):
+        raise ConfigError("trainer.callbacks: the order is RegressionEval, RedLineBrake, AdapterCheckpoint")
     if any(isinstance(callback, ModelCheckpoint) and callback.dirpath for callback in callbacks):
         raise ConfigError("ModelCheckpoint.dirpath: leave it out; checkpoints are found again in the run's folder")
     logger = built.trainer.logger
     if len(built.trainer.loggers) != 1 or not isinstance(logger, TensorBoardLogger):
         raise ConfigError("trainer.logger: give one TensorBoardLogger; its folder is where checkpoints are found again")
+    if logger.sub_dir:
+        raise ConfigError("trainer.logger.init_args.sub_dir: leave it out; checkpoints lie in the run's own folder")
     try:
         data.read_buckets()
     finally:
@@ -64,7 +74,7 @@ def plan_of(configs: Sequence[str]) -> StagePlan:
         sources={name: _listed(getattr(data, name)) for name in settings},
         data=data.data_hashes,
         databases=sorted({os.path.relpath(folder) for folder in folders if folder}),
-        runs=logger.root_dir,
+        runs=str(Path(logger.log_dir).parent),  # with variables and ~ expanded, as the run's own
     )
 
 
@@ -78,7 +88,7 @@ def plan_all(stages: Mapping[str, Sequence[str]]) -> dict[str, StagePlan]:
     for name, configs in stages.items():
         try:
             plans[name] = plan_of(configs)
-        except QwenLightningError as error:
+        except (QwenLightningError, MisconfigurationException) as error:
             raise ConfigError(f"stage {name} ({', '.join(configs)}): {error}") from error
     return plans
 

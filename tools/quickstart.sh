@@ -16,7 +16,7 @@ begin=$SECONDS
 say() { printf '\n== %s (%d s)\n' "$1" $((SECONDS - begin)); }
 
 say "Demo data"
-rm -rf demo/data demo/databases demo/base demo/adapters demo/runs/pipeline
+rm -rf demo/data demo/databases demo/base demo/adapters demo/runs/pipeline demo/runs/*/pipeline-*
 "$python" -m tools.demo.make_data --output demo --seed "$seed" $all
 "$python" -m qwen_lightning check demo/data/*.jsonl --databases demo/databases
 say "A small Qwen3 that knows the demo's language"

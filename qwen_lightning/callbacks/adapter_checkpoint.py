@@ -38,6 +38,10 @@ class AdapterCheckpoint(Callback):
         if stage != "fit":  # to score the adapter that this run wrote is no mistake
             return
         assert isinstance(pl_module, AdapterModule)
+        callbacks = trainer.callbacks  # type: ignore[attr-defined]
+        brake = find_callback(trainer, RedLineBrake)
+        if brake is not None and callbacks.index(brake) > callbacks.index(self):
+            raise ConfigError("trainer.callbacks: AdapterCheckpoint stands before RedLineBrake; put it after")
         require_replaceable(self.dirpath)
         if pl_module.adapter is not None and Path(pl_module.adapter).resolve() == Path(self.dirpath).resolve():
             raise ConfigError(f"AdapterCheckpoint: dirpath {self.dirpath} is the adapter that the run starts from")

@@ -76,6 +76,8 @@ class RedLineBrake(Callback):
         if self._state is None:
             self._state = self.ladder.start(by_metric(regression.baseline))
             self._keep(pl_module, regression)
+        if self.stop is not None:  # a run that goes on from the checkpoint of a stop has only its end left
+            trainer.should_stop = True
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -97,6 +99,7 @@ class RedLineBrake(Callback):
             "judged": self._judged,
             "crossed": self._crossed,
             "history": self.history,
+            "stop": None if self.stop is None else str(self.stop),
             "last_good": None
             if good is None
             else {"step": good.step, "weights": good.weights, "rows": [row.to_dict() for row in good.rows]},
@@ -107,6 +110,8 @@ class RedLineBrake(Callback):
         self._state = None if ladder is None else LadderState.from_state(ladder)
         self._judged, self._crossed = state_dict["judged"], state_dict["crossed"]
         self.history = state_dict["history"]
+        if state_dict["stop"] is not None:
+            self.stop = RedLineStop(state_dict["stop"])
         if good is not None:
             self.last_good = LastGood(good["step"], good["weights"], [ScoreRow.from_dict(row) for row in good["rows"]])
 

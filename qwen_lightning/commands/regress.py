@@ -88,6 +88,10 @@ def run(args: argparse.Namespace) -> int:
         metrics = by_metric(before).keys() & by_metric(rows).keys()
         watched = [name for name in sorted(metrics) if leak and name.split("/")[1] in FORMAT_CHECKS]
         watched += [name for name in ("general/all",) if not leak and name in metrics]
+        if leak and not watched:
+            raise ConfigError(
+                f"--system: no record of the suite has a check of form ({', '.join(FORMAT_CHECKS)}) to watch"
+            )
         lines = [RedLine(name, DEFAULT_MAX_DROP) for name in watched]
     reports = judge(lines, by_metric(before), [by_metric(rows)])
     print(comparison_table(before, rows, reports))

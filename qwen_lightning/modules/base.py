@@ -184,6 +184,7 @@ class AdapterModule(LightningModule):
         if self._training_began or not self.global_step:
             return
         callbacks = self.trainer.callbacks  # type: ignore[attr-defined]
+        self.to(self.trainer.strategy.root_device)  # the trainer has torn down already
         for callback in callbacks:
             callback.on_train_start(self.trainer, self)
         for callback in callbacks:

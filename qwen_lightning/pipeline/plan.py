@@ -123,8 +123,11 @@ def _refuse_foreign(name: str, plan: StagePlan) -> None:
         return
     try:
         run = Manifest.read(folder).run
-    except AdapterError:
-        return  # damaged: there is nothing to lose
+    except AdapterError as error:
+        raise ConfigError(
+            f"stage {name} ({plan.place}): AdapterCheckpoint.dirpath: {folder} holds what cannot be read as an adapter "
+            f"of a pipeline ({error}); move it away"
+        ) from None
     if run is None or not Path(run).name.startswith(RUN_PREFIX):
         raise ConfigError(
             f"stage {name} ({plan.place}): AdapterCheckpoint.dirpath: {folder} holds an adapter that no pipeline "

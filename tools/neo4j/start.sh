@@ -19,7 +19,7 @@ while [ $# -gt 0 ]; do
 done
 for program in java mvn; do
     command -v "$program" >/dev/null ||
-        { echo "$program is missing; apt-get install openjdk-17-jre-headless maven" >&2; exit 2; }
+        { echo "$program is missing; apt-get install default-jre-headless maven" >&2; exit 2; }
 done
 
 jars="$cache/neo4j-$version"
@@ -60,6 +60,10 @@ run=(java -Xms256m -Xmx1g -XX:+UseSerialGC
 if [ -z "$background" ]; then
     echo "bolt://127.0.0.1:$port"
     exec "${run[@]}"
+fi
+if (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
+    echo "port $port is taken; give another with --port" >&2
+    exit 2
 fi
 setsid "${run[@]}" >"$home/server.log" 2>&1 </dev/null &
 echo $! >"$home/server.pid"

@@ -25,8 +25,8 @@ def neo4j_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     missing = [program for program in ("java", "mvn") if shutil.which(program) is None]
     if missing:
         if os.environ.get("CI"):
-            pytest.fail(f"{' and '.join(missing)} missing; apt-get install openjdk-17-jre-headless maven")
-        pytest.skip(f"{' and '.join(missing)} missing; apt-get install openjdk-17-jre-headless maven")
+            pytest.fail(f"{' and '.join(missing)} missing; apt-get install default-jre-headless maven")
+        pytest.skip(f"{' and '.join(missing)} missing; apt-get install default-jre-headless maven")
     home = tmp_path_factory.mktemp("neo4j")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
