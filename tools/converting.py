@@ -49,6 +49,9 @@ def run(
             print(convert(Path(source), output, **options))
         else:
             raise DataError("is no folder; give the folder that holds the data set", source)
+    except OSError as error:
+        print(f"{error.filename}: {error.strerror}", file=sys.stderr)
+        raise SystemExit(QwenLightningError.exit_code) from None
     except QwenLightningError as error:
         print(error, file=sys.stderr)
         raise SystemExit(error.exit_code) from None

@@ -37,7 +37,6 @@ def convert(source: Path, output: Path, graphs: Path | None = None) -> str:
         DataError: A file is missing or lacks a field.
     """
     schemas = read_schemas(source / "schemas.csv")
-    folder = fresh_folder(output / "databases")
     files = graph_files(graphs if graphs is not None else source.resolve().parent / GRAPHS)
     left_out: list[dict[str, Any]] = []
     rows: list[dict[str, Any]] = []
@@ -52,8 +51,11 @@ def convert(source: Path, output: Path, graphs: Path | None = None) -> str:
         else:
             seen.add(key)
             rows.append(row)
-    for name in sorted({row["database"] for row in rows} & files.keys()):
-        (folder / f"{name}.cypher").write_text(files[name].read_text(encoding="utf-8"), encoding="utf-8")
+    # Read before the folder is emptied: it may be the one that they lie in.
+    texts = {name: files[name].read_text(encoding="utf-8") for name in {row["database"] for row in rows} & files.keys()}
+    folder = fresh_folder(output / "databases")
+    for name, text in texts.items():
+        (folder / f"{name}.cypher").write_text(text, encoding="utf-8")
     kept = []
     engine = ArcadeDBExecutor(folder, variants=1, timeout_s=_LIMIT_S)
     with closing(engine) as executor, ThreadPoolExecutor(2) as threads:

@@ -26,7 +26,15 @@ GRACE_S = 0.3
 
 
 class WorkerDied(Exception):
-    """A worker's process ended while it worked."""
+    """A worker's process ended while it worked.
+
+    Args:
+        static: What it had found out by then.
+    """
+
+    def __init__(self, static: QueryOutcome | None) -> None:
+        super().__init__()
+        self.static = static
 
 
 class _Worker:
@@ -90,7 +98,7 @@ class _Worker:
                     limit = self.spec.timeout_s + GRACE_S
         except (EOFError, BrokenPipeError, ConnectionResetError):
             self.kill()
-            raise WorkerDied from None
+            raise WorkerDied(static) from None
 
     def _await_start(self) -> None:
         assert self.connection is not None
@@ -145,16 +153,18 @@ class WorkerPool:
             ExecutionError: No worker can be started.
             DataError: The job's database or schema cannot be read.
         """
+        static: QueryOutcome | None = None
         with self._turns:
             for _ in range(2):
                 worker = self._take()
                 try:
                     return worker.judge(job)
-                except WorkerDied:
+                except WorkerDied as error:
+                    static = error.static or static
                     continue
                 finally:
                     self._give(worker)
-        return died(job)
+        return died(job, static)
 
     def close(self) -> None:
         """End all workers. A later job starts them again."""
@@ -209,13 +219,19 @@ def _close_at_exit(pool: WorkerPool) -> None:
 def overrun(job: QueryJob, static: QueryOutcome | None, limit: float) -> QueryOutcome:
     """The outcome of a query whose worker had to be ended at the deadline."""
     if static is None:
-        return died(job, f"could not be analysed within {limit:g} s")
+        return died(job, None, f"could not be analysed within {limit:g} s")
     return replace(static, executes=False, match=_no_match(job), detail=f"ran past its limit of {limit:g} s")
 
 
-def died(job: QueryJob, detail: str = "its worker died twice (memory or a crash of the engine)") -> QueryOutcome:
-    """The outcome of a query that no worker survives: nothing that the record allows holds."""
+def died(
+    job: QueryJob,
+    static: QueryOutcome | None,
+    detail: str = "its worker died twice (memory or a crash of the engine)",
+) -> QueryOutcome:
+    """The outcome of a query that no worker survives: what the analysis found stays, else nothing holds."""
     executes: Any = False if job.database is not None else None
+    if static is not None:
+        return replace(static, executes=executes, match=_no_match(job), detail=detail)
     return QueryOutcome(False, references=False, dialect=False, executes=executes, match=_no_match(job), detail=detail)
 
 

@@ -6,8 +6,9 @@ import re
 
 # Errors that Neo4j raises too, for the same queries; any other error of a query that passed the analysis is a gap.
 _SHARED = re.compile(
-    r"would produce \d+ elements|by zero|overflow|cannot parse|require numeric operands|InvalidArgument|"
-    r"Text .* could not be parsed",
+    r"by zero|(long|integer|arithmetic) overflow|cannot parse|requires? numeric (operands|input)|InvalidArgument|"
+    r"Type mismatch|Expected parameter|negative length|NumberOutOfRange|Unknown truncation unit|"
+    r"InvalidUnicodeLiteral|Text .* could not be parsed",
     re.IGNORECASE,
 )
 

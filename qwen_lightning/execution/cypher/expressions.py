@@ -50,10 +50,11 @@ class Expressions(Operations, Calls):
 
     def _no_aggregate(self, tree: Node) -> None:
         for part in children(tree)[2:]:
-            for call in aggregates(part):
-                self.findings.refuse(
-                    f"{function_name(call)}() aggregates and cannot stand in an expression over a list"
-                )
+            self._refuse_aggregates(part)
+
+    def _refuse_aggregates(self, part: Node) -> None:
+        for call in aggregates(part):
+            self.findings.refuse(f"{function_name(call)}() aggregates and cannot stand in an expression over a list")
 
     def _quantified(self, tree: Node, scope: Scope) -> Value:
         variable, source = children(tree)[:2]
@@ -70,7 +71,7 @@ class Expressions(Operations, Calls):
 
     def _reduce(self, tree: Node, scope: Scope) -> Value:
         total, start, variable, source, step = children(tree)
-        self._no_aggregate(tree)
+        self._refuse_aggregates(step)
         begun, listed = self.value(start, scope), self.value(source, scope)
         accumulated = Value(begun.kind, constant=begun.constant and listed.constant)
         inner = {**scope, name_of(total): accumulated, name_of(variable): self.element_of(listed)}

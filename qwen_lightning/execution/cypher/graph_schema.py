@@ -51,6 +51,8 @@ _SECTION = re.compile(
 )
 _BARE_TYPE = re.compile(r"\[\s*:\s*(?P<name>" + _NAME + r")" + (_PROPERTIES % "properties") + r"\s*\]")
 _OWNER = re.compile(r"(?:\*\*|:)?(?P<name>" + _NAME + r")(?:\*\*)?\s*:?\s*(?:\{(?P<properties>.*)\})?\s*$")
+#: Several owners on a line: `Person {name: STRING},Movie {title: STRING}`.
+_OWNERS = re.compile(rf"(?P<name>{_NAME})\s*\{{(?P<properties>[^{{}}]*)\}}\s*(?:,\s*|$)")
 _TYPE = r"[A-Za-z][\w<>]*(?:\s+(?!Example|Min|Max|Available)[A-Z]\w*)*"
 _PROPERTY = re.compile(r"`?(?P<name>[^`:{}*]+?)`?\s*:\s*`?(?P<type>" + _TYPE + r")?`?")
 _ENTRY = re.compile(r"(?P<name>`[^`]+`|[^\s,:{}\[\]\"']+)\s*(?::\s*(?P<type>[^,]*))?(?:,|$)")
@@ -116,6 +118,12 @@ def read_schema(text: str) -> GraphSchema:
             if "propert" in body.lower():
                 schema.knows_properties |= section == "node"
                 schema.knows_type_properties |= section == "type"
+            continue
+        several = list(_OWNERS.finditer(body)) if section in ("node", "type") else []
+        if len(several) > 1 and not _OWNERS.sub("", body).strip():
+            kept = schema.types if section == "type" else schema.labels
+            for one in several:
+                _declare(schema, kept, one["name"].strip("`"), one["properties"])
             continue
         owned = _OWNER.fullmatch(body)
         indented = raw[:1].isspace() and owner is not None and not body.startswith("**")

@@ -85,7 +85,7 @@ class CypherJudge(Judge):
         if result.gap:
             return replace(static, gap=result.gap, detail=join(static.detail, result.gap))
         if result.fault:
-            match = None if gold is None else False
+            match = None if gold is None or gold.detail else False
             return replace(static, executes=False, match=match, detail=join(static.detail, result.fault))
         outcome = replace(static, executes=True, detail=join(static.detail, self.engine.remark(job.query)))
         if gold is None:

@@ -59,6 +59,10 @@ def _parser() -> Lark:
     return Lark(GRAMMAR, parser="lalr", lexer="contextual", propagate_positions=True, maybe_placeholders=False)
 
 
+#: Half of a UTF-16 pair: JSON can spell one, UTF-8 cannot.
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
 def parse_query(text: str) -> Parsed:
     """Parse one read statement.
 
@@ -67,6 +71,8 @@ def parse_query(text: str) -> Parsed:
     """
     if not text.strip():
         raise NotParsed("it is empty")
+    if _SURROGATE.search(text):
+        raise NotParsed("holds half a character, which no server takes")
     try:
         tree = _parser().parse(marked(text))
     except UnexpectedInput as error:

@@ -22,7 +22,7 @@ def static_outcome(job: QueryJob, analysis: Analysis) -> QueryOutcome:
         return QueryOutcome(
             False,
             references=False,
-            executes=False,
+            executes=False if job.database is not None else None,
             match=False if compares else None,
             detail=analysis.detail,
         )

@@ -79,7 +79,10 @@ class SQLJudge(Judge):
             return replace(static, gap=result.gap, detail=join(static.detail, result.gap))
         if result.fault:
             return replace(
-                static, executes=False, match=None if gold is None else False, detail=join(static.detail, result.fault)
+                static,
+                executes=False,
+                match=None if gold is None or gold.detail else False,
+                detail=join(static.detail, result.fault),
             )
         outcome = replace(static, executes=True)
         if gold is None:
@@ -178,7 +181,7 @@ def static_outcome(job: QueryJob, analysis: Analysis) -> QueryOutcome:
             False,
             references=False,
             dialect=False,
-            executes=False,
+            executes=False if job.database is not None else None,
             match=False if compares else None,
             detail=analysis.detail,
         )
@@ -188,7 +191,8 @@ def static_outcome(job: QueryJob, analysis: Analysis) -> QueryOutcome:
     detail = analysis.detail or ("" if references else "reads no table of the schema")
     refused = bool(analysis.faults)
     return QueryOutcome(
-        True, references=references, dialect=analysis.dialect, executes=False if refused else None,
+        True, references=references, dialect=analysis.dialect,
+        executes=False if refused and job.database is not None else None,
         match=False if refused and compares else None, detail=detail,
     )  # fmt: skip
 

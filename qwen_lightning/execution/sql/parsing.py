@@ -7,6 +7,7 @@ stays a plain call with its name and its arguments in order.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from sqlglot import exp
@@ -58,6 +59,10 @@ class Parsed:
     rewritten: bool = False
 
 
+#: Half of a UTF-16 pair: JSON can spell one, UTF-8 cannot.
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
 def parse_query(text: str) -> Parsed:
     """Parse exactly one read query.
 
@@ -68,6 +73,8 @@ def parse_query(text: str) -> Parsed:
         raise NotParsed(f"longer than {MAX_CHARACTERS} characters")
     if "\x00" in text:
         raise NotParsed("holds a NUL character")
+    if _SURROGATE.search(text):
+        raise NotParsed("holds half a character, which no server takes")
     try:
         tokens = _DIALECT.tokenize(text)
     except (SqlglotError, RecursionError, ValueError) as error:

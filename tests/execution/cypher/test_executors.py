@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from qwen_lightning.errors import ConfigError, DataError, ExecutionError
-from qwen_lightning.execution.base import QueryExecutor, QueryJob, QueryOutcome
+from qwen_lightning.execution.base import QueryExecutor, QueryJob
 from qwen_lightning.execution.cypher.analysis import analyse
 from qwen_lightning.execution.cypher.executors import ArcadeDBExecutor, Neo4jExecutor
 from tests.execution.cypher.cases import FIXTURES, cases, library_schema
@@ -102,6 +102,33 @@ def test_a_gap_of_the_engine_is_no_fault(arcadedb: ArcadeDBExecutor, neo4j: Neo4
     assert (outcome.executes, outcome.match) == (None, None)
     assert outcome.gap
     assert neo4j.judge(job(query, query)).match
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "MATCH (b:Book {title: $x}) RETURN b.title",
+        "MATCH (b:Book) RETURN toUpper(b.pages)",
+        "MATCH (b:Book) RETURN sum(b.title)",
+        "MATCH (b:Book) RETURN date.truncate('foo', date())",
+    ],
+)
+def test_what_both_engines_refuse_is_a_fault(executor: QueryExecutor, query: str) -> None:
+    outcome = executor.judge(job(query))
+    assert (outcome.executes, outcome.match, outcome.gap) == (False, False, "")
+
+
+def test_a_limit_of_the_engine_is_a_gap(arcadedb: ArcadeDBExecutor) -> None:
+    chain = " OR ".join(f"b.pages = {number}" for number in range(210))
+    outcome = arcadedb.judge(job(f"MATCH (b:Book) WHERE {chain} RETURN b.title"))
+    assert outcome.gap
+    assert outcome.executes is None
+
+
+def test_what_the_analysis_found_outlives_the_worker(arcadedb: ArcadeDBExecutor) -> None:
+    query = "MATCH (b:Book) RETURN reduce(s = 'x', i IN range(1, 40) | s + s) + b.title"
+    outcome = arcadedb.judge(job(query))
+    assert (outcome.parses, outcome.references, outcome.executes, outcome.match) == (True, True, False, False)
 
 
 def test_nothing_is_ever_written_to_neo4j(neo4j: Neo4jExecutor, neo4j_url: str) -> None:
@@ -212,7 +239,6 @@ def _runs(pid: int) -> bool:
         return False
 
 
-def test_outcome_of_a_worker_that_dies_is_no_match(arcadedb: ArcadeDBExecutor) -> None:
-    outcome = arcadedb.judge(job("UNWIND range(1, 200) AS x RETURN reduce(s = 'x', i IN range(1, 40) | s + s) AS s"))
-    assert isinstance(outcome, QueryOutcome)
-    assert outcome.match is False
+def test_half_a_character_is_no_query(arcadedb: ArcadeDBExecutor) -> None:
+    outcome = arcadedb.judge(job("MATCH (b:Book {title: '\ud800'}) RETURN b.title"))
+    assert (outcome.parses, outcome.executes, outcome.match) == (False, False, False)

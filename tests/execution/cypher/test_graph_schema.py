@@ -54,6 +54,17 @@ def test_layouts_that_mean_the_same(text):
     assert schema.triples == {("B", "R", "A")}
 
 
+def test_several_owners_on_a_line():
+    schema = read_schema(
+        "Node properties:\nPerson {name: STRING, born: INTEGER},Movie {title: STRING}\n"
+        "Relationship properties:\nACTED_IN {role: STRING}, RATED {stars: INTEGER}\n"
+        "The relationships:\n(:Person)-[:ACTED_IN]->(:Movie),(:Person)-[:RATED]->(:Movie)"
+    )
+    assert schema.labels == {"Person": {"name": "STRING", "born": "INTEGER"}, "Movie": {"title": "STRING"}}
+    assert schema.types == {"ACTED_IN": {"role": "STRING"}, "RATED": {"stars": "INTEGER"}}
+    assert schema.triples == {("Person", "ACTED_IN", "Movie"), ("Person", "RATED", "Movie")}
+
+
 def test_a_schema_without_properties_faults_none():
     schema = "(:A)-[:R]->(:B)"
     assert analyse("MATCH (a:A)-[r:R]->(b) RETURN a.x, r.y, b.z", schema).references

@@ -93,6 +93,7 @@ def test_lists_agree_with_postgres(postgres: Any) -> None:
         "SELECT " + "NOT " * 3000 + "true",
         "SELECT 1 FROM " + "(SELECT 1 FROM " * 300 + "customers" + ") x" * 300,
         "SELECT 1 WHERE true" + " AND true" * 1500 + "\x00",
+        "SELECT '\ud800' FROM customers",
     ],
     ids=lambda text: repr(text[:40]),
 )
