@@ -18,6 +18,9 @@ MAX_CHARACTERS = 100_000
 MAX_CALLS = 128
 MAX_DEPTH = 32
 
+#: What a call looks like that is not one: the tag written otherwise, and its keys in the middle of a sentence.
+_OTHER_TAG = re.compile(r"<\s*/?\s*(tool|function)[ _-]?calls?\s*/?>", re.IGNORECASE)
+_KEYS = (re.compile(r'"name"\s*:'), re.compile(r'"arguments"\s*:'))
 _SPACE = re.compile(r"[ \t\r\n]*")
 
 
@@ -56,7 +59,7 @@ def read_answer(completion: str) -> Answer:
         blocks += 1
         position = _read_block(text, start + len(OPEN), blocks, len(completion), answer)
     answer.extra = answer.extra or bool(text[position:].strip())
-    if not blocks and (CLOSE in text or _is_bare_call(text)):
+    if not blocks and (_OTHER_TAG.search(text) or all(key.search(text) for key in _KEYS) or _is_bare_call(text)):
         answer.fault = f"a call outside {OPEN} and {CLOSE}"
     return answer
 
