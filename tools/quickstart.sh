@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # From a fresh clone to trained adapters, without GPU and without hub: environment, demo data, a small Qwen3, Base-SFT,
 # GRPO, and a table of before and after. The SQL adapter takes at most 12 minutes after installation on two cores; with
-# --all the pipeline trains all six adapters, in at most 25.
+# --all the pipeline trains all six adapters, in about half an hour.
 #   bash tools/quickstart.sh [--all] [SEED]
 set -euo pipefail
 all=
