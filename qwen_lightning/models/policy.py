@@ -10,6 +10,7 @@ from typing import cast
 
 import torch
 from peft import LoraConfig, LoraModel, PeftModel, get_peft_model
+from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
 from torch import Tensor, nn
 from transformers import PreTrainedModel
@@ -140,6 +141,12 @@ class PolicyModel(nn.Module):
                     f"not {tuple(own[name].shape)}; check r and the model"
                 )
         set_peft_model_state_dict(self.peft, state, adapter_name=adapter)
+
+    @property
+    def adapter_in_use(self) -> str | None:
+        """Name of the adapter that a forward pass goes through now; None within `bare`."""
+        layer = next(module for module in self.backbone.modules() if isinstance(module, BaseTunerLayer))
+        return None if layer.disable_adapters else layer.active_adapters[0]
 
     @contextmanager
     def reference(self) -> Iterator[None]:
