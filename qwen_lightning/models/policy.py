@@ -16,7 +16,9 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from qwen_lightning.errors import AdapterError, ConfigError
+from qwen_lightning.models.attention import Layout, layout_of, mask_of, use_spans
 from qwen_lightning.models.backbone import decoder_of, head_of
+from qwen_lightning.models.spans import Spans
 
 POLICY, REFERENCE = "policy", "reference"
 
@@ -70,6 +72,7 @@ class PolicyModel(nn.Module):
         with_reference: bool = False,
     ) -> None:
         super().__init__()
+        use_spans(backbone)
         try:
             with warnings.catch_warnings():
                 # peft asks transformers for it by the old name.
@@ -99,18 +102,30 @@ class PolicyModel(nn.Module):
         """The output head."""
         return head_of(self.backbone)
 
-    def hidden_states(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+    @property
+    def layout(self) -> Layout:
+        """How packs are laid out for `hidden_states`."""
+        return layout_of(self.backbone)
+
+    def hidden_states(
+        self, input_ids: Tensor, attention_mask: Tensor | Spans, position_ids: Tensor | None = None
+    ) -> Tensor:
         """Last hidden states under the adapter in use.
 
         Args:
             input_ids: (rows, length) ids, padded on the right.
-            attention_mask: (rows, length), 1 on tokens.
+            attention_mask: (rows, length), 1 on tokens; or what each token sees, unless the layout is `plain`.
+            position_ids: (rows, length) of each token within its own sequence; 0, 1, … unless given.
 
         Returns:
             (rows, length, hidden size).
+
+        Raises:
+            ValueError: Spans, and the backbone takes one sequence a row.
         """
+        mask = mask_of(attention_mask, self.layout) if isinstance(attention_mask, Spans) else attention_mask
         return decoder_of(self.backbone)(
-            input_ids=input_ids, attention_mask=attention_mask, use_cache=False
+            input_ids=input_ids, attention_mask=mask, position_ids=position_ids, use_cache=False
         ).last_hidden_state
 
     def trainable(self) -> list[nn.Parameter]:
