@@ -1,0 +1,114 @@
+"""The decoder's forward pass over rows of tokens, whatever attends: a prefill or a decode step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from transformers import PreTrainedModel
+
+from qwen_lightning.models.backbone import decoder_of
+from qwen_lightning.models.policy import PolicyModel
+from qwen_lightning.rollout.grouped.weights import DecoderWeights
+
+#: Layer, queries (rows, heads, head size), keys and values (rows, key heads, head size) to (rows, heads, head size).
+Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
+
+_ARCHITECTURES = ("qwen3", "qwen2", "llama")
+_ROPES = ("default", "linear", "llama3", "yarn")  # whose angles depend on the position alone
+
+
+def can_decode(model: PreTrainedModel) -> bool:
+    """Whether `Decoder` computes what this model does."""
+    config = model.config
+    return (
+        config.model_type in _ARCHITECTURES
+        and config.hidden_act == "silu"
+        and set(getattr(config, "layer_types", None) or ["full_attention"]) == {"full_attention"}
+        and (getattr(config, "rope_parameters", None) or {}).get("rope_type", "default") in _ROPES
+    )
+
+
+class Decoder:
+    """Qwen3 and its relations, computed on `DecoderWeights`.
+
+    Args:
+        policy: The model.
+        weights: Its linear layers.
+    """
+
+    def __init__(self, policy: PolicyModel, weights: DecoderWeights) -> None:
+        model: Any = decoder_of(policy.backbone)
+        config = model.config
+        self.weights, self.head = weights, policy.head
+        self.embed, self.rotary, self.norm = model.embed_tokens, model.rotary_emb, model.norm.weight
+        self.epsilon = config.rms_norm_eps
+        self.heads, self.key_heads = config.num_attention_heads, config.num_key_value_heads
+        self.size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        self.scale = model.layers[0].self_attn.scaling
+        self.layers, self.hidden, self.intermediate = len(model.layers), config.hidden_size, config.intermediate_size
+        self.device, self.dtype = policy.device, policy.backbone.dtype
+        on_gpu = self.device.type == "cuda"
+        # Everything else in a layer is one kernel; these are several unless compiled. Dynamic shapes: one compilation.
+        self._rotate = torch.compile(_rotate, dynamic=True) if on_gpu else _rotate
+        self._gate = torch.compile(_gate, dynamic=True) if on_gpu else _gate
+
+    def __call__(self, ids: Tensor, positions: Tensor, attend: Attend) -> Tensor:
+        """Last hidden states.
+
+        Args:
+            ids: (rows,).
+            positions: (rows,).
+            attend: Keeps the rows' keys and values and looks at what they may see.
+
+        Returns:
+            (rows, hidden), after the final norm.
+        """
+        x = self.embed(ids)
+        cos, sin = self.rotary(x[None], positions[None])
+        cos, sin = cos[0, :, None], sin[0, :, None]
+        for index, layer in enumerate(self.weights.layers):
+            qkv = layer.qkv(self._normed(x, layer.input_norm)).view(len(x), -1, self.size)
+            q, k, v = qkv.split([self.heads, self.key_heads, self.key_heads], 1)
+            if layer.q_norm is not None and layer.k_norm is not None:
+                q, k = self._normed(q, layer.q_norm), self._normed(k, layer.k_norm)
+            seen = attend(index, self._rotate(q, cos, sin), self._rotate(k, cos, sin), v)
+            x = x + layer.out(seen.reshape(len(x), -1))
+            x = x + layer.down(self._gate(layer.gate_up(self._normed(x, layer.post_norm))))
+        return self._normed(x, self.norm)
+
+    def _normed(self, x: Tensor, weight: Tensor) -> Tensor:
+        return functional.rms_norm(x, weight.shape, weight, self.epsilon)
+
+
+def causal_attention(query: Tensor, key: Tensor, value: Tensor, prompts: int, scale: float) -> Tensor:
+    """Attention of prompts that are padded on the right: under a causal mask no token sees the padding.
+
+    Args:
+        query: (prompts × length, heads, head size).
+        key: (prompts × length, key heads, head size).
+        value: As `key`.
+        prompts: How many.
+        scale: Multiplies the scores.
+
+    Returns:
+        As `query`.
+    """
+    q, k, v = (x.view(prompts, -1, *x.shape[1:]).transpose(1, 2) for x in (query, key, value))
+    seen = functional.scaled_dot_product_attention(q, k, v, is_causal=True, scale=scale, enable_gqa=True)
+    return seen.transpose(1, 2).reshape(query.shape)
+
+
+def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Rotary position embedding (Su and others, RoFormer, 2021) of (rows, heads, head size)."""
+    first, second = x.chunk(2, -1)
+    return x * cos + torch.cat([-second, first], -1) * sin
+
+
+def _gate(x: Tensor) -> Tensor:
+    """SwiGLU of gate and up side by side (Shazeer, 2020)."""
+    gate, up = x.chunk(2, -1)
+    return functional.silu(gate) * up

@@ -1,0 +1,135 @@
+"""The engine that computes a prompt once: its keys and values serve all completions of its group."""
+
+from __future__ import annotations
+
+from typing import Literal
+from weakref import ref
+
+import torch
+
+from qwen_lightning.errors import ConfigError
+from qwen_lightning.models.chat import ChatRenderer
+from qwen_lightning.models.policy import PolicyModel
+from qwen_lightning.rollout.base import Completion, RolloutEngine
+from qwen_lightning.rollout.generate import GenerateRollout
+from qwen_lightning.rollout.grouped.cache import CacheShape
+from qwen_lightning.rollout.grouped.decoder import Decoder, can_decode
+from qwen_lightning.rollout.grouped.memory import (
+    GIB,
+    Batch,
+    free_bytes,
+    plan_batches,
+    token_bytes,
+    working_bytes,
+)
+from qwen_lightning.rollout.grouped.session import DecodingSession
+from qwen_lightning.rollout.grouped.weights import DecoderWeights, Placement, merged_bytes
+
+Weights = Literal["auto", "nf4", "bf16"]
+_CPU_TOKENS = 65536
+_PROMPT_ROOM = 256  # prompt rooms on a GPU are multiples of it, so that steps share their buffers and graphs
+
+
+class GroupedRollout(RolloutEngine):
+    """Rollout on the resident model: one prefill and one prompt cache a group, one CUDA graph a decode step.
+
+    Sequences that have ended leave the batch, so that a long one does not hold it. For Qwen3, Qwen2 and Llama;
+    other architectures go through `generate`.
+
+    Args:
+        weights: What is decoded with. `nf4` is the backbone as it lies in memory, quantised or not, with the adapter
+            beside it. `bf16` is a copy in the model's dtype with the adapter merged in, written anew when the adapter
+            has changed. `auto` takes the copy where memory is free for it, and on a CPU.
+        batch_size: Most sequences decoded at once.
+        batch_tokens: Most tokens whose keys and values are held at once, a prompt's counted once a group. null plans
+            them from the free memory of a GPU; on a CPU it is 65,536.
+        reserve_gib: GPU memory, in GiB, that is left to the update. Buffers, graphs and the merged copy stay for the
+            next rollout where that much is free beside them, and are freed where it is not.
+    """
+
+    def __init__(
+        self,
+        weights: Weights = "auto",
+        batch_size: int = 256,
+        batch_tokens: int | None = None,
+        reserve_gib: float = 10.0,
+    ) -> None:
+        if batch_size < 1 or (batch_tokens is not None and batch_tokens < 1):
+            raise ConfigError(f"batch_size {batch_size} and batch_tokens {batch_tokens} must be at least 1")
+        if reserve_gib < 0:
+            raise ConfigError(f"reserve_gib is {reserve_gib}; it must be at least 0")
+        if weights not in ("auto", "nf4", "bf16"):
+            raise ConfigError(f"weights {weights!r} is unknown; use auto, nf4 or bf16")
+        self.weights, self.batch_size, self.batch_tokens = weights, batch_size, batch_tokens
+        self.reserve = int(reserve_gib * GIB)
+        self._policy: ref[PolicyModel] | None = None
+        self._decoder: Decoder | None = None
+        self._session: DecodingSession | None = None
+
+    def generate(
+        self,
+        policy: PolicyModel,
+        renderer: ChatRenderer,
+        prompts: list[list[int]],
+        samples: int,
+        max_new_tokens: int,
+        temperature: float = 1.0,
+    ) -> list[list[Completion]]:
+        if not can_decode(policy.backbone):
+            engine = GenerateRollout(self.batch_size, self.batch_tokens or _CPU_TOKENS)
+            return engine.generate(policy, renderer, prompts, samples, max_new_tokens, temperature)
+        completions: list[list[Completion]] = [[] for _ in prompts]
+        # Autocast would cast the weights anew in every step.
+        with policy.evaluating(), torch.autocast(policy.device.type, enabled=False):
+            decoder = self._prepared(policy)
+            for batch in self._batches(decoder, [len(prompt) for prompt in prompts], samples, max_new_tokens):
+                session = self._session_for(decoder, batch.shape, renderer.eos_ids)
+                chosen = [prompts[index] for index in batch.prompts]
+                for index, found in zip(
+                    batch.prompts, session.decode(chosen, batch.counts, max_new_tokens, temperature), strict=True
+                ):
+                    completions[index] += found
+        if policy.device.type == "cuda" and free_bytes(policy.device) < self.reserve:
+            self.release()
+        return completions
+
+    def release(self) -> None:
+        """Free buffers, graphs and the merged copy; the next rollout makes them anew."""
+        self._policy = self._decoder = self._session = None
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+    def _prepared(self, policy: PolicyModel) -> Decoder:
+        """The decoder of this policy, its weights up to date."""
+        if self._decoder is None or self._policy is None or self._policy() is not policy:
+            self._session = None
+            self._decoder = Decoder(policy, DecoderWeights(policy, self._placement(policy)))
+            self._policy = ref(policy)
+        self._decoder.weights.refresh()
+        return self._decoder
+
+    def _placement(self, policy: PolicyModel) -> Placement:
+        if self.weights != "auto":
+            return "resident" if self.weights == "nf4" else "merged"
+        if policy.device.type != "cuda":
+            return "merged"
+        return "merged" if free_bytes(policy.device) > merged_bytes(policy) + 2 * self.reserve else "resident"
+
+    def _batches(self, decoder: Decoder, lengths: list[int], samples: int, room: int) -> list[Batch]:
+        if decoder.device.type != "cuda":
+            return list(plan_batches(lengths, samples, room, self.batch_size, self.batch_tokens or _CPU_TOKENS))
+        tokens = self.batch_tokens
+        if tokens is None:
+            held = self._session.shape.tokens if self._session is not None else 0
+            vocabulary = decoder.embed.num_embeddings
+            free = free_bytes(decoder.device) - working_bytes(decoder, self.batch_size, vocabulary)
+            tokens = max(1, free // token_bytes(decoder) + held)
+        return list(plan_batches(lengths, samples, room, self.batch_size, tokens, _PROMPT_ROOM))
+
+    def _session_for(self, decoder: Decoder, shape: CacheShape, eos_ids: list[int]) -> DecodingSession:
+        """Buffers that hold a batch: those of the last one where they do."""
+        session = self._session
+        if session is None or not session.shape.covers(shape) or session.eos_ids != eos_ids:
+            self._session = session = None  # before the new ones take their memory
+            self._session = session = DecodingSession(decoder, shape, eos_ids, decoder.device.type == "cuda")
+        return session

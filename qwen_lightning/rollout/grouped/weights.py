@@ -1,0 +1,186 @@
+"""The backbone's linear layers as a decode step wants them: fused by input, the adapter merged or beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+import torch
+from peft.tuners.lora import LoraLayer
+from torch import Tensor, nn
+from torch.nn import functional
+
+from qwen_lightning.models.backbone import decoder_of
+from qwen_lightning.models.policy import PolicyModel
+
+Projection = Callable[[Tensor], Tensor]
+Placement = Literal["resident", "merged"]
+
+
+@dataclass(frozen=True, slots=True)
+class LayerWeights:
+    """One decoder layer. Projections take (rows, in) and give (rows, out).
+
+    Args:
+        input_norm: (hidden,) weight of the norm before attention.
+        post_norm: (hidden,) weight of the norm before the MLP.
+        q_norm: (head size,) weight of the norm of queries, None where the architecture has none.
+        k_norm: The same of keys.
+        qkv: Queries, keys and values, side by side.
+        out: Attention's output.
+        gate_up: The MLP's gate and up, side by side.
+        down: The MLP's output.
+    """
+
+    input_norm: Tensor
+    post_norm: Tensor
+    q_norm: Tensor | None
+    k_norm: Tensor | None
+    qkv: Projection
+    out: Projection
+    gate_up: Projection
+    down: Projection
+
+
+class DecoderWeights:
+    """The weights of all layers under the adapter in use; `refresh` follows the adapter.
+
+    Args:
+        policy: The model.
+        placement: `resident` computes on the backbone's own weights, adapter beside them; `merged` on a copy in the
+            model's dtype with the adapter merged in. The copy rounds once, after the merge in fp32; nothing is ever
+            merged into quantised weights.
+    """
+
+    def __init__(self, policy: PolicyModel, placement: Placement) -> None:
+        self.policy, self.placement = policy, placement
+        self._merged: list[_Merged] = []
+        self._state: tuple[Any, ...] | None = None
+        self.layers = [self._layer(layer) for layer in _layers(policy)]
+
+    def refresh(self) -> None:
+        """Bring merged copies up to date with the adapter in use; costs nothing where nothing changed."""
+        adapter = self.policy.adapter_in_use
+        state = (adapter, *(parameter._version for parameter in _adapter_parameters(self.policy, adapter)))
+        if self._merged and state != self._state:
+            for projection in self._merged:
+                projection.merge(adapter)
+            self._state = state
+
+    def _layer(self, layer: Any) -> LayerWeights:
+        qkv, out, gate_up, down = map(self._projection, _projections(layer))
+        return LayerWeights(
+            input_norm=layer.input_layernorm.weight,
+            post_norm=layer.post_attention_layernorm.weight,
+            q_norm=_norm_weight(layer.self_attn, "q_norm"),
+            k_norm=_norm_weight(layer.self_attn, "k_norm"),
+            qkv=qkv,
+            out=out,
+            gate_up=gate_up,
+            down=down,
+        )
+
+    def _projection(self, modules: Sequence[nn.Module]) -> Projection:
+        if self.placement == "resident":
+            return _resident(modules)
+        merged = _Merged(modules, self.policy.backbone.dtype)
+        self._merged.append(merged)
+        return merged
+
+
+def merged_bytes(policy: PolicyModel) -> int:
+    """Memory that a merged copy takes."""
+    bases = [_base(module) for layer in _layers(policy) for modules in _projections(layer) for module in modules]
+    return policy.backbone.dtype.itemsize * sum(base.in_features * base.out_features for base in bases)
+
+
+class _Merged:
+    """Linear layers with the same input as one matrix, the adapter merged in."""
+
+    def __init__(self, modules: Sequence[nn.Module], dtype: torch.dtype) -> None:
+        self.modules = modules
+        bases = [_base(module) for module in modules]
+        self.sizes = [base.out_features for base in bases]
+        self.weight = torch.empty(sum(self.sizes), bases[0].in_features, dtype=dtype, device=bases[0].weight.device)
+        biases = [base.bias for base in bases]
+        self.bias: Tensor | None = None
+        if any(bias is not None for bias in biases):
+            self.bias = torch.cat(
+                [
+                    self.weight.new_zeros(size) if bias is None else bias
+                    for bias, size in zip(biases, self.sizes, strict=True)
+                ]
+            )
+        for base, part in zip(bases, self.weight.split(self.sizes), strict=True):
+            part.copy_(_plain(base))
+
+    def merge(self, adapter: str | None) -> None:
+        """Write the layers that have adapters anew, into the same memory: a captured graph reads it."""
+        for module, part in zip(self.modules, self.weight.split(self.sizes), strict=True):
+            if not isinstance(module, LoraLayer):
+                continue
+            base = _plain(_base(module))
+            if adapter is None:
+                part.copy_(base)
+            else:
+                down, up = _factors(module, adapter)
+                part.copy_(torch.addmm(base.float(), up.float(), down.float(), alpha=module.scaling[adapter]))
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return functional.linear(x, self.weight, self.bias)
+
+
+def _resident(modules: Sequence[nn.Module]) -> Projection:
+    if len(modules) == 1:
+        return modules[0]
+    return lambda x: torch.cat([module(x) for module in modules], -1)
+
+
+def _projections(layer: Any) -> tuple[list[nn.Module], ...]:
+    """The layer's linear modules, by common input."""
+    attention, mlp = layer.self_attn, layer.mlp
+    return (
+        [attention.q_proj, attention.k_proj, attention.v_proj],
+        [attention.o_proj],
+        [mlp.gate_proj, mlp.up_proj],
+        [mlp.down_proj],
+    )
+
+
+def _layers(policy: PolicyModel) -> Any:
+    decoder: Any = decoder_of(policy.backbone)
+    return decoder.layers
+
+
+def _base(module: nn.Module) -> Any:
+    return module.base_layer if isinstance(module, LoraLayer) else module
+
+
+def _factors(module: LoraLayer, adapter: str) -> tuple[Tensor, Tensor]:
+    """An adapter's A (r, in) and B (out, r)."""
+    return cast(Tensor, module.lora_A[adapter].weight), cast(Tensor, module.lora_B[adapter].weight)
+
+
+def _plain(base: Any) -> Tensor:
+    """(out, in) weight of a linear layer, dequantised."""
+    state = getattr(base.weight, "quant_state", None)
+    if state is None:
+        return base.weight
+    from bitsandbytes.functional import dequantize_4bit
+
+    return dequantize_4bit(base.weight.data, state)
+
+
+def _norm_weight(module: nn.Module, name: str) -> Tensor | None:
+    norm = getattr(module, name, None)
+    return None if norm is None else norm.weight
+
+
+def _adapter_parameters(policy: PolicyModel, adapter: str | None) -> Iterator[Tensor]:
+    if adapter is None:
+        return
+    for layer in _layers(policy):
+        for module in layer.modules():
+            if isinstance(module, LoraLayer):
+                yield from _factors(module, adapter)
