@@ -13,7 +13,7 @@ import torch
 from lightning.pytorch import LightningDataModule
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
-from qwen_lightning.data.batches import EvalBatch, EvalLoader, GRPOBatch
+from qwen_lightning.data.batches import EvalBatch, EvalLoader, GRPOBatch, SFTBatch
 from qwen_lightning.data.encoding import Encoded, TooLong, describe_too_long, sequence_limits
 from qwen_lightning.data.loader import ResumableLoader
 from qwen_lightning.data.overlap import refuse_overlap
@@ -136,8 +136,8 @@ class RecordDataModule(LightningDataModule, ABC):
         return self._eval_loader(records, "predict, test, general_regression and task_regression")
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
-        """Move tensors; batches of records stay as they are."""
-        if isinstance(batch, GRPOBatch | EvalBatch):
+        """Move tensors; batches of records and token ids stay as they are."""
+        if isinstance(batch, SFTBatch | GRPOBatch | EvalBatch):
             return batch
         return super().transfer_batch_to_device(batch, device, dataloader_idx)
 

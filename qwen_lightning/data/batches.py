@@ -4,60 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypedDict
 
-import torch
-from torch import Tensor
-
-from qwen_lightning.data.buckets import padded
 from qwen_lightning.data.encoding import Encoded
 from qwen_lightning.records import RecordBase
 
-IGNORED = -100
 
+@dataclass(slots=True)
+class SFTBatch:
+    """One device's examples of one step, longest first; it holds no tensors and stays where it is."""
 
-class SFTBatch(TypedDict):
-    """Examples of any tasks, one a row, longest first, padded on the right to a multiple of 8.
-
-    `input_ids`, `labels` and `attention_mask` are int64 of shape (batch, length). `labels` hold the completion's ids
-    in place and -100 elsewhere; they are not shifted.
-    """
-
-    input_ids: Tensor
-    labels: Tensor
-    attention_mask: Tensor
     records: list[RecordBase]
-    lengths: list[int]
-    """Tokens of each row, as `buckets.micro_batches` takes them."""
-    tokens: int
-    """Tokens that are not padding."""
+    prompt_ids: list[list[int]]
+    completion_ids: list[list[int]]
+
+    @property
+    def lengths(self) -> list[int]:
+        """Tokens of each example."""
+        return [
+            len(prompt) + len(completion)
+            for prompt, completion in zip(self.prompt_ids, self.completion_ids, strict=True)
+        ]
 
 
 class SFTBatchSource:
-    """Pads encoded examples into batches."""
+    """Looks planned examples up."""
 
-    def __init__(self, encoded: Encoded, pad_id: int) -> None:
-        self.encoded, self.pad_id = encoded, pad_id
+    def __init__(self, encoded: Encoded) -> None:
+        self.encoded = encoded
 
     def __getitem__(self, positions: Sequence[int]) -> SFTBatch:
-        rows = [(self.encoded.prompts[i], self.encoded.completions[i]) for i in positions]
-        lengths = [len(prompt) + len(completion) for prompt, completion in rows]
-        width = padded(max(lengths))
-        input_ids = torch.full((len(rows), width), self.pad_id)
-        labels = torch.full((len(rows), width), IGNORED)
-        attention_mask = torch.zeros((len(rows), width), dtype=torch.long)
-        for row, ((prompt, completion), length) in enumerate(zip(rows, lengths, strict=True)):
-            input_ids[row, :length] = torch.tensor(prompt + completion)
-            labels[row, len(prompt) : length] = torch.tensor(completion)
-            attention_mask[row, :length] = 1
-        return {
-            "input_ids": input_ids,
-            "labels": labels,
-            "attention_mask": attention_mask,
-            "records": [self.encoded.records[i] for i in positions],
-            "lengths": lengths,
-            "tokens": sum(lengths),
-        }
+        return SFTBatch(
+            records=[self.encoded.records[i] for i in positions],
+            prompt_ids=[self.encoded.prompts[i] for i in positions],
+            completion_ids=[self.encoded.completions[i] for i in positions],
+        )
 
 
 @dataclass(slots=True)

@@ -1,9 +1,6 @@
-"""Length buckets: which examples share a step, and how its batches are cut so that little of them is padding."""
+"""Length buckets: which examples share a step, and which device takes which of them."""
 
 from __future__ import annotations
-
-import math
-from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,11 +21,10 @@ def length_buckets(
     """Cut an epoch into steps, and each step into one batch a device.
 
     A step is a random draw from the mixture, so that its gradient speaks for all tasks. Within it, examples are sorted
-    by length, longest first, and dealt to the devices in turn: their work is alike, and `micro_batches` can cut each
-    batch into buckets of like length. Where that leaves too much padding (a batch that is one micro-batch), a
-    `window` above 1 sorts several steps together; steps then lean to the tasks that have a length in common. Lengths
-    within 10 % of each other stay in random order there. The longest step comes first: what does not fit into memory
-    shows at once.
+    by length, longest first, and dealt to the devices in turn, so that their work is alike. `packing` cuts each batch
+    so that little of it is padding; where examples have a row each and a batch is small, a `window` above 1 sorts
+    several steps together, and steps then lean to the tasks that have a length in common. Lengths within 10 % of each
+    other stay in random order there. The longest step comes first: what does not fit into memory shows at once.
 
     Every example of `order` is in exactly one batch. The last step holds what is left and is dealt as evenly as can
     be; only where fewer examples than devices are left do the remaining devices repeat one of them (at most
@@ -63,31 +59,6 @@ def length_buckets(
         steps.append(order[whole:])
     steps = [step[np.argsort(-lengths[step], kind="stable")] for step in steps]
     return [[_share(step, rank, world_size) for rank in range(world_size)] for step in steps]
-
-
-def micro_batches(lengths: Sequence[int], max_tokens: int) -> list[tuple[slice, int]]:
-    """Cut a batch into buckets that fit into memory.
-
-    Args:
-        lengths: Tokens of each row, longest first.
-        max_tokens: Most tokens of a micro-batch, padding included; a row that is longer is alone.
-
-    Returns:
-        The rows of each micro-batch, and its width in tokens, a multiple of 8.
-    """
-    parts: list[tuple[slice, int]] = []
-    start = 0
-    while start < len(lengths):
-        width = padded(lengths[start])
-        rows = max(1, max_tokens // width)
-        parts.append((slice(start, min(start + rows, len(lengths))), width))
-        start += rows
-    return parts
-
-
-def padded(length: int) -> int:
-    """The next multiple of 8, which tensor cores like."""
-    return math.ceil(length / 8) * 8
 
 
 def _share(step: Indices, rank: int, world_size: int) -> list[int]:

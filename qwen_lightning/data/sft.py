@@ -34,7 +34,7 @@ class SFTDataModule(RecordDataModule):
         epoch_size: Examples an epoch; by default as many as there are records. Small sets repeat.
         batch_size: Examples a device and batch, which is an optimizer step.
         bucket_window: Steps that are sorted by length together. 1 sorts within a step only and keeps its tasks mixed;
-            more saves padding where a step is a single micro-batch.
+            more can save padding where examples have a row each (on a CPU) and a step holds few of them.
         max_seq_len: Most tokens of prompt and completion, for all tasks or by task. Default: 2048, for text2sql and
             text2cypher 4096. A record that is longer is left out and named.
         eval_batch_size: Records a batch in `validate`, `test` and `predict`.
@@ -106,7 +106,7 @@ class SFTDataModule(RecordDataModule):
             batch_size=self.batch_size,
             bucket_window=self.bucket_window,
         )
-        source = SFTBatchSource(self.encoded, self.renderer.pad_id)
+        source = SFTBatchSource(self.encoded)
         return ResumableLoader(plan, length, source, fingerprint, self.num_workers)
 
     def _read_training(self) -> list[Located]:

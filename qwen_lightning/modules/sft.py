@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from qwen_lightning.data.batches import IGNORED, SFTBatch
-from qwen_lightning.data.buckets import micro_batches
+from qwen_lightning.data.batches import SFTBatch
+from qwen_lightning.data.packing import ExamplePack, lay_out, plan_packs, split_packs
 from qwen_lightning.losses.base import LossOutput, StepTotals
 from qwen_lightning.losses.logprobs import token_logprobs
 from qwen_lightning.losses.sft import SFTLoss
@@ -21,15 +19,6 @@ from qwen_lightning.modules.base import AdapterModule, Schedule
 from qwen_lightning.rewards.table import RewardTable
 from qwen_lightning.rollout.base import RolloutEngine
 from qwen_lightning.tasks.registry import TaskRegistry
-
-
-@dataclass(frozen=True, slots=True)
-class _Rows:
-    """Rows of a batch: ids, attention mask and labels, (rows, length); labels are -100 outside the completion."""
-
-    input_ids: Tensor
-    attention_mask: Tensor
-    labels: Tensor
 
 
 class SFTModule(AdapterModule):
@@ -104,29 +93,34 @@ class SFTModule(AdapterModule):
 
     def training_step(self, batch: SFTBatch, batch_idx: int) -> None:
         started, rate = time.perf_counter(), self.current_learning_rate
-        rows = self._micro_batches(batch)
-        totals = self.totals_over_ranks(
-            (part.labels[:, 1:] != IGNORED, torch.zeros(len(part.labels), dtype=torch.bool)) for part in rows
-        )
+        packs = self._packs(batch)
+        own = StepTotals(sum(pack.examples for pack in packs), sum(len(pack.labels) for pack in packs))
+        totals = own.over_ranks(self.reduce(own.as_tensor()), self.trainer.world_size)
         metrics = StepMetrics()
-        outputs, norm = self.step_over(rows, lambda part: self.loss_of(part, totals))
+        outputs, norm = self.step_over(packs, lambda pack: self.loss_of(pack, totals))
         metrics.update(outputs, norm)
         seconds = time.perf_counter() - started
         values = metrics.compute()
-        tokens = self.trainer.world_size * batch["tokens"]
+        tokens = self.trainer.world_size * sum(pack.tokens for pack in packs)
         shown: dict[str, Any] = {"loss": values.pop("loss"), "lr": rate, "tokens_per_second": tokens / seconds}
         self.log_dict({f"train/{name}": value for name, value in values.items()})
         self.log_dict({f"train/{name}": value for name, value in shown.items()}, prog_bar=True)
 
-    def loss_of(self, part: _Rows, totals: StepTotals) -> LossOutput:
-        """One micro-batch's share of the optimizer step's loss."""
-        hidden = self.policy.hidden_states(part.input_ids, part.attention_mask)[:, :-1]
-        labels = part.labels[:, 1:]
-        mask = labels != IGNORED
-        logprobs, entropies = token_logprobs(hidden[mask], self.policy.head, labels[mask])
-        return self.loss(logprobs, torch.ones_like(logprobs, dtype=torch.bool), totals, entropies)
+    def loss_of(self, pack: ExamplePack, totals: StepTotals) -> LossOutput:
+        """One pack's share of the optimizer step's loss, and the share of its tokens that are padding."""
+        hidden = self.policy.hidden_states(pack.input_ids, pack.visible, pack.position_ids).flatten(0, 1)
+        logprobs, entropies = token_logprobs(hidden[pack.predictors], self.policy.head, pack.labels)
+        output = self.loss(logprobs, torch.ones_like(logprobs, dtype=torch.bool), totals, entropies)
+        computed = pack.input_ids.numel()
+        padding = torch.tensor([computed - pack.tokens, computed], device=hidden.device)
+        return LossOutput(output.loss, output.metrics | {"padding": padding})
 
-    def _micro_batches(self, batch: SFTBatch) -> list[_Rows]:
-        tensors = (batch["input_ids"], batch["attention_mask"], batch["labels"])
-        parts = micro_batches(batch["lengths"], self.micro_batch_tokens)
-        return [_Rows(*(tensor[rows, :width] for tensor in tensors)) for rows, width in parts]
+    def _packs(self, batch: SFTBatch) -> list[ExamplePack]:
+        """As many on every rank, unless a rank has fewer examples."""
+        layout, lengths = self.policy.layout, batch.lengths
+        plan = plan_packs(lengths, self.micro_batch_tokens, layout, self.device)
+        count = int(self.reduce(torch.tensor(len(plan)), "max"))
+        return [
+            lay_out(batch.prompt_ids, batch.completion_ids, members, layout, self.device)
+            for members in split_packs(plan, lengths, count)
+        ]

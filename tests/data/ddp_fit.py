@@ -10,6 +10,7 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 
+from qwen_lightning.data.batches import SFTBatch
 from qwen_lightning.data.grpo import GRPODataModule
 from qwen_lightning.data.sft import SFTDataModule
 from qwen_lightning.tasks.registry import TaskRegistry
@@ -26,7 +27,7 @@ class Watcher(pl.LightningModule):
         self.seen: list[list[str]] = []
 
     def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
-        records = batch["records"] if isinstance(batch, dict) else batch.task_records
+        records = batch.records if isinstance(batch, SFTBatch) else batch.task_records
         self.seen.append([record.id for record in records])
         return (self.weight - 1) ** 2
 

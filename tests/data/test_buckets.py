@@ -1,4 +1,4 @@
-"""Nothing is lost on the way into batches, all devices take as many, and little is padding."""
+"""Nothing is lost on the way into batches, and all devices take as many."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from qwen_lightning.data.buckets import batch_count, length_buckets, micro_batches
+from qwen_lightning.data.buckets import batch_count, length_buckets
 
 LENGTHS = np.random.default_rng(0).integers(10, 2000, size=1000)
 ORDER = np.random.default_rng(1).permutation(1000)
@@ -62,22 +62,9 @@ def test_a_step_is_a_random_draw_dealt_evenly_and_the_longest_comes_first() -> N
     assert LENGTHS[steps[0][0][0]] == LENGTHS[ORDER[:992]].max()
 
 
-def test_micro_batches_save_padding_as_sorting_many_steps_does() -> None:
-    alone = [step[0] for step in length_buckets(ORDER, LENGTHS, 40, 1, 1, seed=0, epoch=0)]
-    parts = [batch[rows] for batch in alone for rows, _ in micro_batches(LENGTHS[batch].tolist(), 8192)]
-    sorted_together = [step[0] for step in length_buckets(ORDER, LENGTHS, 8, 1, 50, seed=0, epoch=0)]
-    assert padding(alone, LENGTHS) > 0.4
-    assert padding(parts, LENGTHS) < 0.2
-    assert padding(sorted_together, LENGTHS) < 0.1
-
-
-@pytest.mark.parametrize("max_tokens", [1, 100, 4096, 10**6])
-def test_micro_batches_keep_every_row_and_the_budget(max_tokens: int) -> None:
-    lengths = sorted(LENGTHS[:50].tolist(), reverse=True)
-    parts = micro_batches(lengths, max_tokens)
-    assert [length for rows, _ in parts for length in lengths[rows]] == lengths
-    for rows, width in parts:
-        count = len(lengths[rows])
-        assert width % 8 == 0
-        assert 0 <= width - lengths[rows][0] < 8
-        assert count == 1 or count * width <= max_tokens
+def test_sorting_many_steps_together_saves_padding() -> None:
+    by_window = [
+        [step[0] for step in length_buckets(ORDER, LENGTHS, 8, 1, window, seed=0, epoch=0)] for window in (1, 50)
+    ]
+    assert padding(by_window[0], LENGTHS) > 0.3
+    assert padding(by_window[1], LENGTHS) < 0.1

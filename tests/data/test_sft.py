@@ -13,7 +13,7 @@ import lightning.pytorch as pl
 import pytest
 import torch
 
-from qwen_lightning.data.batches import EvalBatch
+from qwen_lightning.data.batches import EvalBatch, SFTBatch
 from qwen_lightning.data.sft import SFTDataModule
 from qwen_lightning.errors import ConfigError, DataError
 from qwen_lightning.tasks.registry import TaskRegistry
@@ -39,7 +39,7 @@ def test_an_epoch_of_the_demo_has_the_default_ratios(data: SFTDataModule, recwar
     loader = data.train_dataloader()
     batches = list(loader)
     assert len(batches) == len(loader) == 25
-    drawn = Counter(record.task for batch in batches for record in batch["records"])
+    drawn = Counter(record.task for batch in batches for record in batch.records)
     assert drawn == {
         "intent_rewrite": 32,
         "slot_json": 25,
@@ -55,7 +55,7 @@ def test_batches_are_the_seeds(demo: TinyDemo, registry: TaskRegistry) -> None:
     def ids(seed: int) -> list[list[str]]:
         data = SFTDataModule(registry, str(demo.base), **files(demo), batch_size=4, seed=seed)
         data.setup("fit")
-        return [[record.id for record in batch["records"]] for batch in data.train_dataloader()]
+        return [[record.id for record in batch.records] for batch in data.train_dataloader()]
 
     assert ids(0) == ids(0)
     assert ids(0) != ids(1)
@@ -98,7 +98,7 @@ def test_what_does_not_fit_is_named_once_and_left_out(
         data.setup("fit")
     assert [entry.item.record.id for entry in data.too_long] == ["text2sql-1"]
     (batch,) = data.train_dataloader()
-    assert [record.id for record in batch["records"]] == ["text2sql-0"]
+    assert [record.id for record in batch.records] == ["text2sql-0"]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         data.setup("fit")
@@ -119,7 +119,7 @@ def test_persona_is_a_stage_of_its_own(
         data = SFTDataModule(registry, str(demo.base), task_sft=persona, ratios=ratios, batch_size=5)
         data.setup("fit")
         (batch,) = data.train_dataloader()
-        assert {record.task for record in batch["records"]} == {"persona"}
+        assert {record.task for record in batch.records} == {"persona"}
     assert not [warning for warning in recwarn if issubclass(warning.category, UserWarning)]
     mixed = SFTDataModule(registry, str(demo.base), task_sft=persona, general_sft=files(demo)["general_sft"])
     with pytest.raises(DataError, match=r"persona.jsonl:1: persona record beside other tasks"):
@@ -163,8 +163,8 @@ class Evaluated(pl.LightningModule):
     def _note(self, batch: EvalBatch) -> None:
         self.seen.setdefault(self.trainer.state.fn.value, []).extend(record.id for record in batch.records)
 
-    def training_step(self, batch: dict[str, Any], batch_idx: int) -> torch.Tensor:
-        return self.weight * batch["input_ids"].float().mean()
+    def training_step(self, batch: SFTBatch, batch_idx: int) -> torch.Tensor:
+        return self.weight * len(batch.lengths)
 
     def validation_step(self, batch: EvalBatch, batch_idx: int) -> None:
         self._note(batch)

@@ -49,7 +49,7 @@ def test_sft(stage: Stage) -> None:
     for devices, batch in ((1, 8), (2, 4)):
         changes[devices] = stage.changes("sft", 2, f"sft{devices}", every=10)
         changes[devices]["data"]["init_args"]["batch_size"] = batch
-        changes[devices]["model"]["init_args"]["lora"] = {"dropout": 0.0}
+        changes[devices]["model"]["init_args"] |= {"lora": {"dropout": 0.0}, "micro_batch_tokens": 700}
     one, two = (fit(stage, "sft", f"sft{devices}", devices, changes[devices]) for devices in (1, 2))
     assert_same_first_step(one, two)
 
