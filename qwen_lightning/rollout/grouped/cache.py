@@ -31,14 +31,18 @@ class CacheShape:
         """Tokens whose keys and values are held."""
         return self.groups * self.prompt_room + self.rows * self.room
 
+    def union(self, other: CacheShape) -> CacheShape:
+        """The smallest shape that covers both."""
+        return CacheShape(
+            max(self.groups, other.groups),
+            max(self.prompt_room, other.prompt_room),
+            max(self.rows, other.rows),
+            max(self.room, other.room),
+        )
+
     def covers(self, other: CacheShape) -> bool:
         """Whether a cache of this shape serves for another."""
-        return (
-            self.groups >= other.groups
-            and self.prompt_room >= other.prompt_room
-            and self.rows >= other.rows
-            and self.room >= other.room
-        )
+        return self.union(other) == self
 
 
 class GroupedCache:

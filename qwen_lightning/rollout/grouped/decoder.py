@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -51,10 +52,9 @@ class Decoder:
         self.scale = model.layers[0].self_attn.scaling
         self.layers, self.hidden, self.intermediate = len(model.layers), config.hidden_size, config.intermediate_size
         self.device, self.dtype = policy.device, policy.backbone.dtype
-        on_gpu = self.device.type == "cuda"
-        # Everything else in a layer is one kernel; these are several unless compiled. Dynamic shapes: one compilation.
-        self._rotate = torch.compile(_rotate, dynamic=True) if on_gpu else _rotate
-        self._gate = torch.compile(_gate, dynamic=True) if on_gpu else _gate
+        # On a GPU each becomes a kernel or two, as all else in a layer is; dynamic shapes, so they compile once.
+        fuse = partial(torch.compile, dynamic=True) if self.device.type == "cuda" else lambda function: function
+        self._rotated, self._gated, self._added = fuse(_rotated), fuse(_gated), fuse(_added)
 
     def __call__(self, ids: Tensor, positions: Tensor, attend: Attend) -> Tensor:
         """Last hidden states.
@@ -70,18 +70,19 @@ class Decoder:
         x = self.embed(ids)
         cos, sin = self.rotary(x[None], positions[None])
         cos, sin = cos[0, :, None], sin[0, :, None]
-        for index, layer in enumerate(self.weights.layers):
-            qkv = layer.qkv(self._normed(x, layer.input_norm)).view(len(x), -1, self.size)
+        layers = self.weights.layers
+        normed = functional.rms_norm(x, self.norm.shape, layers[0].input_norm, self.epsilon)
+        for index, layer in enumerate(layers):
+            qkv = layer.qkv(normed).view(len(x), -1, self.size)
             q, k, v = qkv.split([self.heads, self.key_heads, self.key_heads], 1)
-            if layer.q_norm is not None and layer.k_norm is not None:
-                q, k = self._normed(q, layer.q_norm), self._normed(k, layer.k_norm)
-            seen = attend(index, self._rotate(q, cos, sin), self._rotate(k, cos, sin), v)
-            x = x + layer.out(seen.reshape(len(x), -1))
-            x = x + layer.down(self._gate(layer.gate_up(self._normed(x, layer.post_norm))))
-        return self._normed(x, self.norm)
-
-    def _normed(self, x: Tensor, weight: Tensor) -> Tensor:
-        return functional.rms_norm(x, weight.shape, weight, self.epsilon)
+            q = self._rotated(q, cos, sin, layer.q_norm, self.epsilon)
+            k = self._rotated(k, cos, sin, layer.k_norm, self.epsilon)
+            seen = attend(index, q, k, v).reshape(len(x), -1)
+            x, normed = self._added(x, layer.out(seen), layer.post_norm, self.epsilon)
+            # Each layer ends with the norm that the next begins with.
+            following = layers[index + 1].input_norm if index + 1 < len(layers) else self.norm
+            x, normed = self._added(x, layer.down(self._gated(layer.gate_up(normed))), following, self.epsilon)
+        return normed
 
 
 def causal_attention(query: Tensor, key: Tensor, value: Tensor, prompts: int, scale: float) -> Tensor:
@@ -102,13 +103,21 @@ def causal_attention(query: Tensor, key: Tensor, value: Tensor, prompts: int, sc
     return seen.transpose(1, 2).reshape(query.shape)
 
 
-def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotary position embedding (Su and others, RoFormer, 2021) of (rows, heads, head size)."""
+def _rotated(x: Tensor, cos: Tensor, sin: Tensor, norm: Tensor | None, epsilon: float) -> Tensor:
+    """Rotary position embedding (Su and others, RoFormer, 2021) of (rows, heads, head size), after its norm if any."""
+    if norm is not None:
+        x = functional.rms_norm(x, norm.shape, norm, epsilon)
     first, second = x.chunk(2, -1)
     return x * cos + torch.cat([-second, first], -1) * sin
 
 
-def _gate(x: Tensor) -> Tensor:
+def _gated(x: Tensor) -> Tensor:
     """SwiGLU of gate and up side by side (Shazeer, 2020)."""
     gate, up = x.chunk(2, -1)
     return functional.silu(gate) * up
+
+
+def _added(x: Tensor, change: Tensor, norm: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
+    """The residual stream after a change, and its norm."""
+    x = x + change
+    return x, functional.rms_norm(x, norm.shape, norm, epsilon)

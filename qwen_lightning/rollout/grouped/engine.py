@@ -14,14 +14,7 @@ from qwen_lightning.rollout.base import Completion, RolloutEngine
 from qwen_lightning.rollout.generate import GenerateRollout
 from qwen_lightning.rollout.grouped.cache import CacheShape
 from qwen_lightning.rollout.grouped.decoder import Decoder, can_decode
-from qwen_lightning.rollout.grouped.memory import (
-    GIB,
-    Batch,
-    free_bytes,
-    plan_batches,
-    token_bytes,
-    working_bytes,
-)
+from qwen_lightning.rollout.grouped.memory import GIB, free_bytes, plan_batches, token_bytes, working_bytes
 from qwen_lightning.rollout.grouped.session import DecodingSession
 from qwen_lightning.rollout.grouped.weights import DecoderWeights, Placement, merged_bytes
 
@@ -82,8 +75,11 @@ class GroupedRollout(RolloutEngine):
         # Autocast would cast the weights anew in every step.
         with policy.evaluating(), torch.autocast(policy.device.type, enabled=False):
             decoder = self._prepared(policy)
-            for batch in self._batches(decoder, [len(prompt) for prompt in prompts], samples, max_new_tokens):
-                session = self._session_for(decoder, batch.shape, renderer.eos_ids)
+            limit = self._token_limit(decoder)
+            rounding = _PROMPT_ROOM if policy.device.type == "cuda" else 1
+            lengths = [len(prompt) for prompt in prompts]
+            for batch in plan_batches(lengths, samples, max_new_tokens, self.batch_size, limit, rounding):
+                session = self._session_for(decoder, batch.shape, renderer.eos_ids, limit)
                 chosen = [prompts[index] for index in batch.prompts]
                 for index, found in zip(
                     batch.prompts, session.decode(chosen, batch.counts, max_new_tokens, temperature), strict=True
@@ -115,21 +111,23 @@ class GroupedRollout(RolloutEngine):
             return "merged"
         return "merged" if free_bytes(policy.device) > merged_bytes(policy) + 2 * self.reserve else "resident"
 
-    def _batches(self, decoder: Decoder, lengths: list[int], samples: int, room: int) -> list[Batch]:
+    def _token_limit(self, decoder: Decoder) -> int:
+        """Tokens whose keys and values may be held at once."""
+        if self.batch_tokens is not None:
+            return self.batch_tokens
         if decoder.device.type != "cuda":
-            return list(plan_batches(lengths, samples, room, self.batch_size, self.batch_tokens or _CPU_TOKENS))
-        tokens = self.batch_tokens
-        if tokens is None:
-            held = self._session.shape.tokens if self._session is not None else 0
-            vocabulary = decoder.embed.num_embeddings
-            free = free_bytes(decoder.device) - working_bytes(decoder, self.batch_size, vocabulary)
-            tokens = max(1, free // token_bytes(decoder) + held)
-        return list(plan_batches(lengths, samples, room, self.batch_size, tokens, _PROMPT_ROOM))
+            return _CPU_TOKENS
+        free = free_bytes(decoder.device) - working_bytes(decoder, self.batch_size)
+        held = 0 if self._session is None else self._session.shape.tokens
+        return max(1, free // token_bytes(decoder) + held)
 
-    def _session_for(self, decoder: Decoder, shape: CacheShape, eos_ids: list[int]) -> DecodingSession:
-        """Buffers that hold a batch: those of the last one where they do."""
+    def _session_for(self, decoder: Decoder, shape: CacheShape, eos_ids: list[int], limit: int) -> DecodingSession:
+        """Buffers that hold a batch: the last one's where they do, else new ones, for both where the limit allows."""
         session = self._session
-        if session is None or not session.shape.covers(shape) or session.eos_ids != eos_ids:
-            self._session = session = None  # before the new ones take their memory
-            self._session = session = DecodingSession(decoder, shape, eos_ids, decoder.device.type == "cuda")
-        return session
+        if session is not None and session.shape.covers(shape) and session.eos_ids == eos_ids:
+            return session
+        if session is not None and session.shape.union(shape).tokens <= limit:
+            shape = session.shape.union(shape)
+        self._session = session = None  # before the new ones take their memory
+        self._session = DecodingSession(decoder, shape, eos_ids, row_buckets=decoder.device.type == "cuda")
+        return self._session

@@ -67,10 +67,10 @@ def token_bytes(decoder: Decoder) -> int:
     return 2 * decoder.layers * decoder.key_heads * decoder.size * decoder.dtype.itemsize
 
 
-def working_bytes(decoder: Decoder, rows: int, vocabulary: int) -> int:
+def working_bytes(decoder: Decoder, rows: int) -> int:
     """Memory beside keys and values: the widest moments of a prefill, and of sampling in fp32."""
     prefill = PREFILL_TOKENS * (4 * decoder.intermediate + 6 * decoder.hidden) * decoder.dtype.itemsize
-    return prefill + 4 * 4 * rows * vocabulary
+    return prefill + 4 * 4 * rows * decoder.embed.num_embeddings
 
 
 def free_bytes(device: torch.device) -> int:

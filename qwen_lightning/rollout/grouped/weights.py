@@ -48,24 +48,24 @@ class DecoderWeights:
 
     Args:
         policy: The model.
-        placement: `resident` computes on the backbone's own weights, adapter beside them; `merged` on a copy in the
-            model's dtype with the adapter merged in. The copy rounds once, after the merge in fp32; nothing is ever
-            merged into quantised weights.
+        placement: `resident` computes on the backbone's own weights, the adapter beside them; `merged` on a copy in
+            the model's dtype with the adapter merged in. The copy rounds once, after the merge in fp32; nothing is
+            ever merged into quantised weights.
     """
 
     def __init__(self, policy: PolicyModel, placement: Placement) -> None:
         self.policy, self.placement = policy, placement
-        self._merged: list[_Merged] = []
-        self._state: tuple[Any, ...] | None = None
+        self._projections: list[_Merged | _Beside] = []
+        self._state: tuple[Any, ...] = ()
         self.layers = [self._layer(layer) for layer in _layers(policy)]
 
     def refresh(self) -> None:
-        """Bring merged copies up to date with the adapter in use; costs nothing where nothing changed."""
+        """Follow the adapter in use; costs nothing where nothing changed."""
         adapter = self.policy.adapter_in_use
-        state = (adapter, *(parameter._version for parameter in _adapter_parameters(self.policy, adapter)))
-        if self._merged and state != self._state:
-            for projection in self._merged:
-                projection.merge(adapter)
+        state = (adapter, *(parameter._version for parameter in self._parameters(adapter)))
+        if state != self._state:
+            for projection in self._projections:
+                projection.follow(adapter)
             self._state = state
 
     def _layer(self, layer: Any) -> LayerWeights:
@@ -82,11 +82,16 @@ class DecoderWeights:
         )
 
     def _projection(self, modules: Sequence[nn.Module]) -> Projection:
-        if self.placement == "resident":
-            return _resident(modules)
-        merged = _Merged(modules, self.policy.backbone.dtype)
-        self._merged.append(merged)
-        return merged
+        kind = _Merged if self.placement == "merged" else _Beside
+        projection = kind(modules, self.policy.backbone.dtype)
+        self._projections.append(projection)
+        return projection
+
+    def _parameters(self, adapter: str | None) -> Iterator[Tensor]:
+        for projection in self._projections:
+            for module in projection.modules:
+                if adapter is not None and isinstance(module, LoraLayer):
+                    yield from _factors(module, adapter)
 
 
 def merged_bytes(policy: PolicyModel) -> int:
@@ -96,27 +101,19 @@ def merged_bytes(policy: PolicyModel) -> int:
 
 
 class _Merged:
-    """Linear layers with the same input as one matrix, the adapter merged in."""
+    """Linear layers with a common input as one matrix, the adapter merged in."""
 
     def __init__(self, modules: Sequence[nn.Module], dtype: torch.dtype) -> None:
         self.modules = modules
         bases = [_base(module) for module in modules]
         self.sizes = [base.out_features for base in bases]
         self.weight = torch.empty(sum(self.sizes), bases[0].in_features, dtype=dtype, device=bases[0].weight.device)
-        biases = [base.bias for base in bases]
-        self.bias: Tensor | None = None
-        if any(bias is not None for bias in biases):
-            self.bias = torch.cat(
-                [
-                    self.weight.new_zeros(size) if bias is None else bias
-                    for bias, size in zip(biases, self.sizes, strict=True)
-                ]
-            )
+        self.bias = _bias(bases, self.weight)
         for base, part in zip(bases, self.weight.split(self.sizes), strict=True):
             part.copy_(_plain(base))
 
-    def merge(self, adapter: str | None) -> None:
-        """Write the layers that have adapters anew, into the same memory: a captured graph reads it."""
+    def follow(self, adapter: str | None) -> None:
+        """Merge an adapter, into the memory that a captured graph reads."""
         for module, part in zip(self.modules, self.weight.split(self.sizes), strict=True):
             if not isinstance(module, LoraLayer):
                 continue
@@ -131,10 +128,51 @@ class _Merged:
         return functional.linear(x, self.weight, self.bias)
 
 
-def _resident(modules: Sequence[nn.Module]) -> Projection:
-    if len(modules) == 1:
-        return modules[0]
-    return lambda x: torch.cat([module(x) for module in modules], -1)
+class _Beside:
+    """Linear layers with a common input as they are; their adapters as one product down and one up."""
+
+    def __init__(self, modules: Sequence[nn.Module], dtype: torch.dtype) -> None:
+        self.modules = modules
+        bases = [_base(module) for module in modules]
+        self.sizes = [base.out_features for base in bases]
+        self.base = _side_by_side(bases)
+        ranks = [next(iter(module.r.values())) if isinstance(module, LoraLayer) else 0 for module in modules]
+        device = bases[0].weight.device
+        # (in, ranks) and (ranks, out): zero outside each module's own block.
+        self.down = torch.zeros(bases[0].in_features, sum(ranks), dtype=dtype, device=device)
+        self.up = torch.zeros(sum(ranks), sum(self.sizes), dtype=dtype, device=device)
+        self.ranks = ranks
+
+    def follow(self, adapter: str | None) -> None:
+        """Copy an adapter's weights, into the memory that a captured graph reads."""
+        row = column = 0
+        for module, rank, size in zip(self.modules, self.ranks, self.sizes, strict=True):
+            if rank:
+                own_down, own_up = self.down[:, row : row + rank], self.up[row : row + rank, column : column + size]
+                if adapter is None:
+                    own_up.zero_()
+                else:
+                    assert isinstance(module, LoraLayer)
+                    down, up = _factors(module, adapter)
+                    own_down.copy_(down.T)
+                    own_up.copy_(module.scaling[adapter] * up.T)
+            row, column = row + rank, column + size
+
+    def __call__(self, x: Tensor) -> Tensor:
+        result = self.base(x)
+        return torch.addmm(result, x @ self.down, self.up) if self.down.shape[1] else result
+
+
+def _side_by_side(bases: Sequence[nn.Module]) -> Projection:
+    if len(bases) == 1:
+        return bases[0]
+    return lambda x: torch.cat([base(x) for base in bases], -1)
+
+
+def _bias(bases: Sequence[Any], weight: Tensor) -> Tensor | None:
+    if all(base.bias is None for base in bases):
+        return None
+    return torch.cat([weight.new_zeros(base.out_features) if base.bias is None else base.bias for base in bases])
 
 
 def _projections(layer: Any) -> tuple[list[nn.Module], ...]:
@@ -175,12 +213,3 @@ def _plain(base: Any) -> Tensor:
 def _norm_weight(module: nn.Module, name: str) -> Tensor | None:
     norm = getattr(module, name, None)
     return None if norm is None else norm.weight
-
-
-def _adapter_parameters(policy: PolicyModel, adapter: str | None) -> Iterator[Tensor]:
-    if adapter is None:
-        return
-    for layer in _layers(policy):
-        for module in layer.modules():
-            if isinstance(module, LoraLayer):
-                yield from _factors(module, adapter)
