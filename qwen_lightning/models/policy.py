@@ -73,6 +73,7 @@ class PolicyModel(nn.Module):
     ) -> None:
         super().__init__()
         use_spans(backbone)
+        self.share_rows = True
         try:
             with warnings.catch_warnings():
                 # peft asks transformers for it by the old name.
@@ -104,8 +105,8 @@ class PolicyModel(nn.Module):
 
     @property
     def layout(self) -> Layout:
-        """How packs are laid out for `hidden_states`."""
-        return layout_of(self.backbone)
+        """How packs are laid out for `hidden_states`; `plain` where `share_rows` is false."""
+        return layout_of(self.backbone) if self.share_rows else "plain"
 
     def hidden_states(
         self, input_ids: Tensor, attention_mask: Tensor | Spans, position_ids: Tensor | None = None

@@ -6,6 +6,7 @@ Shao and others, DeepSeekMath, 2024; the conventions are those of `losses.grpo`.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from qwen_lightning.rollout.advantages import Scale, flat_groups, reward_std
 from qwen_lightning.rollout.base import RolloutEngine
 from qwen_lightning.rollout.collect import Collector
 from qwen_lightning.rollout.experience import Experience
-from qwen_lightning.rollout.packs import Pack, build_packs, completion_logprobs
+from qwen_lightning.rollout.packs import Pack, build_packs, completion_logprobs, count_packs
 from qwen_lightning.tasks.registry import TaskRegistry
 from qwen_lightning.tasks.verification import Verifier
 
@@ -66,6 +67,8 @@ class GRPOModule(AdapterModule):
         schedule: `constant`, `linear` or `cosine` after the warm-up.
         gradient_clip: Largest norm of the gradient; 0 for none.
         micro_batch_tokens: Tokens a forward and backward pass, padding included.
+        share_prompts: Compute a prompt once for its whole group in update and log-probs (Llama, Qwen2 and Qwen3); false
+            for a row a completion.
         probe_tolerance: Largest mean difference between the engine's and the trainer's log-probs at the start.
         verify_threads: Completions verified at once.
     """
@@ -100,6 +103,7 @@ class GRPOModule(AdapterModule):
         schedule: Schedule = "constant",
         gradient_clip: float = 1.0,
         micro_batch_tokens: int = 16384,
+        share_prompts: bool = True,
         probe_tolerance: float = 0.1,
         verify_threads: int = 8,
     ) -> None:
@@ -150,6 +154,7 @@ class GRPOModule(AdapterModule):
         self.mask_truncated, self.resample_flat_groups = mask_truncated, resample_flat_groups
         self.inner_epochs, self.updates_per_rollout = inner_epochs, updates_per_rollout
         self.probe_tolerance, self.verify_threads = probe_tolerance, verify_threads
+        self.share_prompts = share_prompts
         self.brake_factor = 1.0  # the red-line brake's
         self.control_factor = 1.0  # the target-KL controller's
         self.experience: Experience | None = None  # the latest, for callbacks
@@ -168,6 +173,7 @@ class GRPOModule(AdapterModule):
                 "train it first with `python -m qwen_lightning fit -c configs/sft.yaml`"
             )
         super().configure_model()
+        self.policy.share_rows = self.share_prompts
 
     @property
     def updates_per_batch(self) -> int:
@@ -220,12 +226,19 @@ class GRPOModule(AdapterModule):
         metrics = StepMetrics()
         for _ in range(self.inner_epochs):
             for members in experience.minibatches(self.updates_per_rollout):
-                packs = build_packs(experience.sequences, members, self.micro_batch_tokens, self.device)
+                packs = self._packs(experience, members)
                 totals = self.totals_over_ranks(self._rows(pack, experience) for pack in packs)
                 outputs, norm = self.step_over(packs, partial(self.loss_of, experience=experience, totals=totals))
                 metrics.update(outputs, norm)
         self.experience = experience
         self._log_step(experience, metrics, rate, collected - started, time.perf_counter() - collected)
+
+    def _packs(self, experience: Experience, members: Sequence[int]) -> list[Pack]:
+        """The update's packs, as many on every rank: a rank that has fewer tokens divides them over more packs."""
+        work = (experience.sequences, members, self.micro_batch_tokens)
+        layout = self.policy.layout
+        count = int(self.reduce(torch.tensor(count_packs(*work, layout)), "max"))
+        return build_packs(*work, self.device, layout, count)
 
     def loss_of(self, pack: Pack, experience: Experience, totals: StepTotals) -> LossOutput:
         """One pack's share of the optimizer step's loss."""
