@@ -124,7 +124,7 @@ def _measure(
     from qwen_lightning.models.backbone import DType, Quantization, load_backbone
     from qwen_lightning.models.chat import ChatRenderer
     from qwen_lightning.models.policy import LoRASettings, PolicyModel
-    from qwen_lightning.rollout.generate import GenerateRollout
+    from qwen_lightning.rollout.grouped.engine import GroupedRollout
 
     state, lora, manifest = (None, LoRASettings(), None) if args.adapter == BASE else load_adapter(args.adapter)
     name = args.model or (manifest.base_model if manifest else None)
@@ -148,7 +148,7 @@ def _measure(
         backbone = load_backbone(name, quantization, dtype, "cuda" if cuda else "cpu", revision)
         policy = PolicyModel(backbone, lora, state)
         renderer = ChatRenderer.from_pretrained(name, revision)
-        evaluator = Evaluator(policy, renderer, tasks, rewards, GenerateRollout(), args.max_new_tokens)
+        evaluator = Evaluator(policy, renderer, tasks, rewards, GroupedRollout(), args.max_new_tokens)
         questions = evaluator.questions(records)
         prompts = prompts_sha256(questions)
         comparable = baseline is not None and baseline.get("prompts_sha256") == prompts

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from functools import cached_property
-from typing import Any, ClassVar, Literal, TypeVar, cast
+from typing import Any, ClassVar, Literal, Protocol, TypeVar, cast
 
 import torch
 from lightning import LightningModule
 from lightning.pytorch.core.optimizer import LightningOptimizer
-from lightning.pytorch.utilities import rank_zero_warn
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grad_norm_
@@ -24,16 +24,25 @@ from qwen_lightning.errors import AdapterError, ConfigError
 from qwen_lightning.evaluation.evaluator import Evaluator
 from qwen_lightning.losses.base import LossOutput, StepTotals
 from qwen_lightning.metrics.verdicts import VerdictMetrics
-from qwen_lightning.models.backbone import DType, Quantization, enable_checkpointing, load_backbone
+from qwen_lightning.models.backbone import DType, Quantization, load_backbone
 from qwen_lightning.models.chat import ChatRenderer
+from qwen_lightning.models.checkpointing import Checkpointing, CheckpointingMode
 from qwen_lightning.models.policy import POLICY, LoRASettings, PolicyModel
 from qwen_lightning.modules.randomness import random_state, restore_random_state
 from qwen_lightning.rewards.table import RewardTable
 from qwen_lightning.rollout.base import RolloutEngine
-from qwen_lightning.rollout.generate import GenerateRollout
+from qwen_lightning.rollout.grouped.engine import GroupedRollout
 from qwen_lightning.tasks.registry import TaskRegistry
 
-T = TypeVar("T")
+
+class _MicroBatch(Protocol):
+    """What one forward and backward pass computes: (rows, length) ids, padding included."""
+
+    @property
+    def input_ids(self) -> Tensor: ...
+
+
+T = TypeVar("T", bound=_MicroBatch)
 Schedule = Literal["constant", "linear", "cosine"]
 _PRECISIONS = ("32-true", "bf16-mixed")
 
@@ -56,6 +65,7 @@ class AdapterModule(LightningModule):
 
     stage: ClassVar[str]
     policy: PolicyModel  # from `configure_model` on
+    checkpointing: Checkpointing
 
     def __init__(
         self,
@@ -68,7 +78,7 @@ class AdapterModule(LightningModule):
         revision: str | None,
         quantization: Quantization,
         dtype: DType,
-        gradient_checkpointing: bool,
+        gradient_checkpointing: CheckpointingMode,
         learning_rate: float,
         weight_decay: float,
         betas: tuple[float, float],
@@ -99,7 +109,7 @@ class AdapterModule(LightningModule):
         self.adapter, self.lora = adapter, lora or LoRASettings()
         self.tasks, self.rewards = tasks or TaskRegistry(), rewards or RewardTable()
         self.rewards.check(self.tasks)
-        self.rollout = rollout or GenerateRollout()
+        self.rollout = rollout or GroupedRollout()
         self.gradient_checkpointing, self.with_reference = gradient_checkpointing, with_reference
         self.learning_rate, self.weight_decay, self.betas = learning_rate, weight_decay, betas
         self.warmup_steps, self.schedule, self.gradient_clip = warmup_steps, schedule, gradient_clip
@@ -131,10 +141,9 @@ class AdapterModule(LightningModule):
         backbone = load_backbone(
             self.name_or_path, self.quantization, self.dtype_name, self._root_device, self.revision
         )
-        if self.gradient_checkpointing:
-            enable_checkpointing(backbone)
         # Lightning keeps the mode that it finds: without this, dropout and checkpointing would be off.
         self.policy = PolicyModel(backbone, self.lora, start, self.with_reference).train()
+        self.checkpointing = Checkpointing(self.policy.backbone, self.gradient_checkpointing, self.micro_batch_tokens)
 
     @property
     def _root_device(self) -> torch.device:
@@ -235,17 +244,10 @@ class AdapterModule(LightningModule):
             The outputs, detached, and the gradient's norm before clipping.
         """
         optimizer = cast(LightningOptimizer, self.optimizers())
-        optimizer.zero_grad()
-        outputs: list[LossOutput] = []
-        total = int(self.reduce(torch.tensor(len(micro_batches)), "max"))
-        for index in range(total):
-            with nullcontext() if index == total - 1 else self._no_sync():
-                if index < len(micro_batches):
-                    output = loss_of(micro_batches[index])
-                    self.manual_backward(output.loss)
-                    outputs.append(LossOutput(output.loss.detach(), output.metrics))
-                else:
-                    self.manual_backward(loss_of(micro_batches[-1]).loss * 0.0)
+        largest = max(micro_batches, key=lambda pack: pack.input_ids.numel())
+        if plan := self.checkpointing.prepare(largest.input_ids.numel(), lambda: loss_of(largest)):
+            rank_zero_info(plan)
+        outputs = self._accumulate_within_memory(micro_batches, loss_of)
         norm = clip_grad_norm_(self.policy.trainable(), self.gradient_clip if self.gradient_clip > 0 else float("inf"))
         if not torch.isfinite(norm):
             # A step is still counted, but one bad batch must not turn the adapter into NaN.
@@ -257,6 +259,45 @@ class AdapterModule(LightningModule):
         torch.clear_autocast_cache()  # it would hand the next update the adapter as it was
         self.scheduler.step()
         return outputs, norm
+
+    def _accumulate_within_memory(
+        self, micro_batches: Sequence[T], loss_of: Callable[[T], LossOutput]
+    ) -> list[LossOutput]:
+        """Backward over all micro-batches; on one GPU again with all layers recomputed, where memory was too short.
+
+        Raises:
+            ConfigError: It is too short even so.
+        """
+        try:
+            return self._accumulate(micro_batches, loss_of)
+        except torch.OutOfMemoryError as error:
+            # Several ranks cannot begin a step again: the others would wait in the middle of it.
+            single = not isinstance(self.trainer.model, DistributedDataParallel)
+            if not (self.gradient_checkpointing == "auto" and single and self.checkpointing.recompute_all()):
+                largest = max(pack.input_ids.numel() for pack in micro_batches)
+                raise ConfigError(
+                    f"out of GPU memory in a pack of {largest} tokens, {self.checkpointing.recomputed} layers "
+                    f"recomputed; lower model.micro_batch_tokens ({self.micro_batch_tokens}) and data.max_seq_len, or "
+                    "set model.gradient_checkpointing to true"
+                ) from error
+        # Not in the handler: until its end, the error's traceback holds the activations.
+        torch.cuda.empty_cache()
+        rank_zero_warn("out of GPU memory: from now on all layers are recomputed; the step begins again")
+        return self._accumulate_within_memory(micro_batches, loss_of)
+
+    def _accumulate(self, micro_batches: Sequence[T], loss_of: Callable[[T], LossOutput]) -> list[LossOutput]:
+        cast(LightningOptimizer, self.optimizers()).zero_grad()
+        outputs: list[LossOutput] = []
+        total = int(self.reduce(torch.tensor(len(micro_batches)), "max"))
+        for index in range(total):
+            with nullcontext() if index == total - 1 else self._no_sync():
+                if index < len(micro_batches):
+                    output = loss_of(micro_batches[index])
+                    self.manual_backward(output.loss)
+                    outputs.append(LossOutput(output.loss.detach(), output.metrics))
+                else:
+                    self.manual_backward(loss_of(micro_batches[-1]).loss * 0.0)
+        return outputs
 
     def totals_over_ranks(self, micro_batches: Iterable[tuple[Tensor, Tensor]]) -> StepTotals:
         """What the loss is divided by, over all micro-batches of all ranks."""

@@ -19,7 +19,7 @@ from qwen_lightning.models.chat import ChatRenderer
 from qwen_lightning.models.policy import PolicyModel
 from qwen_lightning.records import RecordBase
 from qwen_lightning.rewards.table import RewardTable
-from qwen_lightning.rollout.generate import GenerateRollout
+from qwen_lightning.rollout.grouped.engine import GroupedRollout
 from qwen_lightning.tasks.registry import TaskRegistry
 from tools.demo.make_data import DemoData
 
@@ -49,7 +49,7 @@ def measure(demo: Path, max_new_tokens: int = 64, adapters: Mapping[str, str | N
     backbone = load_backbone(str(demo / "base"), manifest.quantization, "float32")  # type: ignore[arg-type]
     policy = PolicyModel(backbone, shape, start)
     renderer = ChatRenderer.from_pretrained(str(demo / "base"))
-    evaluator = Evaluator(policy, renderer, tasks, RewardTable(), GenerateRollout(128), max_new_tokens)
+    evaluator = Evaluator(policy, renderer, tasks, RewardTable(), GroupedRollout(), max_new_tokens)
     results = {}
     try:
         for stage, adapter in adapters.items():
