@@ -214,9 +214,11 @@ def grouped_attention(
     groups, key_heads, room, _ = prompt_keys.shape
     _check(query, prompt_keys, prompt_values, prompt_lengths, keys, values, starts)
     repeat = heads // key_heads
-    queries = _between(16, triton.next_power_of_2(triton.cdiv(rows, groups) * repeat), MOST_QUERIES)
+    # Late in a batch most groups are empty, and those that are left may be as large as they were.
+    together = max(triton.cdiv(rows, groups), min(rows, 8))
+    queries = _between(16, triton.next_power_of_2(together * repeat), MOST_QUERIES)
     block = _between(16, BLOCK_BYTES // (size * query.element_size()), 64)
-    splits = _splits(_processors(query.device), groups * key_heads, triton.cdiv(room, block))
+    splits = _splits(_processors(query.device), min(groups, rows) * key_heads, triton.cdiv(room, block))
     partial = query.new_empty((rows, heads, splits, size), dtype=torch.float32)
     log_sums = query.new_empty((rows, heads, splits), dtype=torch.float32)
     output = query.new_empty((rows, heads, size))
