@@ -22,6 +22,7 @@ from qwen_lightning.losses.grpo import GRPOLoss, LossInputs
 from qwen_lightning.metrics.step import StepMetrics
 from qwen_lightning.metrics.verdicts import VerdictMetrics
 from qwen_lightning.models.backbone import DType, Quantization
+from qwen_lightning.models.checkpointing import CheckpointingMode
 from qwen_lightning.models.policy import LoRASettings
 from qwen_lightning.modules.base import AdapterModule, Schedule, require_at_least
 from qwen_lightning.rewards.table import RewardTable
@@ -50,7 +51,8 @@ class GRPOModule(AdapterModule):
         revision: Revision of a hub id.
         quantization: `nf4` or `none`.
         dtype: Type of the computation.
-        gradient_checkpointing: Recompute layers in backward, to save memory.
+        gradient_checkpointing: Recompute layers in backward, to save memory: `auto` as many as the GPU's free memory
+            asks for (none on a CPU), true for all, false for none.
         group_size: Completions a prompt.
         max_completion_length: Length limit of a completion, in tokens.
         temperature: Of sampling; the log-probs of the loss use the same.
@@ -86,7 +88,7 @@ class GRPOModule(AdapterModule):
         revision: str | None = None,
         quantization: Quantization = "nf4",
         dtype: DType = "bfloat16",
-        gradient_checkpointing: bool = True,
+        gradient_checkpointing: CheckpointingMode = "auto",
         group_size: int = 8,
         max_completion_length: int = 256,
         temperature: float = 1.0,

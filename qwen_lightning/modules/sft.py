@@ -14,6 +14,7 @@ from qwen_lightning.losses.logprobs import token_logprobs
 from qwen_lightning.losses.sft import SFTLoss
 from qwen_lightning.metrics.step import StepMetrics
 from qwen_lightning.models.backbone import DType, Quantization
+from qwen_lightning.models.checkpointing import CheckpointingMode
 from qwen_lightning.models.policy import LoRASettings
 from qwen_lightning.modules.base import AdapterModule, Schedule
 from qwen_lightning.rewards.table import RewardTable
@@ -34,7 +35,8 @@ class SFTModule(AdapterModule):
         revision: Revision of a hub id.
         quantization: `nf4` or `none`.
         dtype: Type of the computation.
-        gradient_checkpointing: Recompute layers in backward, to save memory.
+        gradient_checkpointing: Recompute layers in backward, to save memory: `auto` as many as the GPU's free memory
+            asks for (none on a CPU), true for all, false for none.
         max_completion_length: Length limit of a completion in evaluation, in tokens.
         learning_rate: Peak learning rate.
         weight_decay: AdamW's.
@@ -42,7 +44,9 @@ class SFTModule(AdapterModule):
         warmup_steps: Optimizer steps of linear warm-up.
         schedule: `constant`, `linear` or `cosine` after the warm-up.
         gradient_clip: Largest norm of the gradient; 0 for none.
-        micro_batch_tokens: Tokens a forward and backward pass, padding included.
+        micro_batch_tokens: Most tokens of a pack, which is one forward and backward pass, padding included. Examples
+            are packed up to it, so that the fixed cost of a pass, NF4 weights dequantised once a layer among it, is
+            paid as seldom as can be.
     """
 
     stage = "sft"
@@ -58,7 +62,7 @@ class SFTModule(AdapterModule):
         revision: str | None = None,
         quantization: Quantization = "nf4",
         dtype: DType = "bfloat16",
-        gradient_checkpointing: bool = True,
+        gradient_checkpointing: CheckpointingMode = "auto",
         max_completion_length: int = 256,
         learning_rate: float = 1e-4,
         weight_decay: float = 0.0,
