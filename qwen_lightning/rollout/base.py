@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -56,3 +57,26 @@ class RolloutEngine(ABC):
         Returns:
             `samples` completions for each prompt, in order. Samples are drawn from torch's global generator.
         """
+
+    def sample(
+        self,
+        policy: PolicyModel,
+        renderer: ChatRenderer,
+        prompts: list[list[int]],
+        counts: Sequence[int],
+        max_new_tokens: int,
+        temperature: float = 1.0,
+    ) -> list[list[Completion]]:
+        """Complete every prompt as often as its own count says; see `generate`.
+
+        Prompts with a count in common are generated together. An engine that can mix counts in one batch overrides it.
+        """
+        completions: list[list[Completion]] = [[] for _ in prompts]
+        for count in sorted(set(counts), reverse=True):
+            chosen = [index for index, own in enumerate(counts) if own == count]
+            found = self.generate(
+                policy, renderer, [prompts[index] for index in chosen], count, max_new_tokens, temperature
+            )
+            for index, group in zip(chosen, found, strict=True):
+                completions[index] = group
+        return completions

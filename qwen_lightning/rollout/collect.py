@@ -90,8 +90,11 @@ class Collector:
         Raises:
             ExecutionError: The executor cannot work.
         """
-        groups = self._sample(prompts, self.group_size)
-        general = self._sample(general_prompts, 1)
+        # In one call: general prompts by themselves would take as many decode steps again.
+        sampled = self._sample(
+            [*prompts, *general_prompts], [self.group_size] * len(prompts) + [1] * len(general_prompts)
+        )
+        groups, general = sampled[: len(prompts)], sampled[len(prompts) :]
         judged = [self._judge(record, group) for record, group in zip(records, groups, strict=True)]
         for _ in range(self.resample):
             flat = [
@@ -101,7 +104,8 @@ class Collector:
             ]
             if not flat:
                 break
-            for i, group in zip(flat, self._sample([prompts[i] for i in flat], self.group_size), strict=True):
+            anew = self._sample([prompts[i] for i in flat], [self.group_size] * len(flat))
+            for i, group in zip(flat, anew, strict=True):
                 groups[i], judged[i] = group, self._judge(records[i], group)
         experience = self._lay_out(records, prompts, groups, general_records, general_prompts, general)
         with self.policy.reference():
@@ -118,12 +122,8 @@ class Collector:
         """Log-probs of every completion under the adapter in use, without gradient: a (tokens,) tensor each."""
         return sequence_logprobs(self.policy, sequences, self.token_budget, self.temperature)
 
-    def _sample(self, prompts: Sequence[list[int]], samples: int) -> list[list[Completion]]:
-        if not prompts:
-            return []
-        return self.engine.generate(
-            self.policy, self.renderer, list(prompts), samples, self.max_new_tokens, self.temperature
-        )
+    def _sample(self, prompts: list[list[int]], counts: list[int]) -> list[list[Completion]]:
+        return self.engine.sample(self.policy, self.renderer, prompts, counts, self.max_new_tokens, self.temperature)
 
     def _judge(self, record: RecordBase, group: Sequence[Completion]) -> list[Future[Verdict]]:
         return self.verifier.submit(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 from weakref import ref
 
@@ -68,9 +69,20 @@ class GroupedRollout(RolloutEngine):
         max_new_tokens: int,
         temperature: float = 1.0,
     ) -> list[list[Completion]]:
+        return self.sample(policy, renderer, prompts, [samples] * len(prompts), max_new_tokens, temperature)
+
+    def sample(
+        self,
+        policy: PolicyModel,
+        renderer: ChatRenderer,
+        prompts: list[list[int]],
+        counts: Sequence[int],
+        max_new_tokens: int,
+        temperature: float = 1.0,
+    ) -> list[list[Completion]]:
         if not can_decode(policy.backbone):
             engine = GenerateRollout(self.batch_size, self.batch_tokens or _CPU_TOKENS)
-            return engine.generate(policy, renderer, prompts, samples, max_new_tokens, temperature)
+            return engine.sample(policy, renderer, prompts, counts, max_new_tokens, temperature)
         completions: list[list[Completion]] = [[] for _ in prompts]
         # Autocast would cast the weights anew in every step.
         with policy.evaluating(), torch.autocast(policy.device.type, enabled=False):
@@ -78,7 +90,7 @@ class GroupedRollout(RolloutEngine):
             limit = self._token_limit(decoder)
             rounding = _PROMPT_ROOM if policy.device.type == "cuda" else 1
             lengths = [len(prompt) for prompt in prompts]
-            for batch in plan_batches(lengths, samples, max_new_tokens, self.batch_size, limit, rounding):
+            for batch in plan_batches(lengths, counts, max_new_tokens, self.batch_size, limit, rounding):
                 session = self._session_for(decoder, batch.shape, renderer.eos_ids, limit)
                 chosen = [prompts[index] for index in batch.prompts]
                 for index, found in zip(

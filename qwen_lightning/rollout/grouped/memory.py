@@ -30,7 +30,7 @@ class Batch:
 
 
 def plan_batches(
-    lengths: Sequence[int], samples: int, room: int, max_rows: int, max_tokens: int, round_to: int = 1
+    lengths: Sequence[int], samples: Sequence[int], room: int, max_rows: int, max_tokens: int, round_to: int = 1
 ) -> Iterator[Batch]:
     """Batches within the limits; prompts of like length share one, so that little is padded.
 
@@ -49,9 +49,9 @@ def plan_batches(
     shape = CacheShape(0, 0, 0, room)
     for index in sorted(range(len(lengths)), key=lambda index: lengths[index]):
         prompt_room = -(-lengths[index] // round_to) * round_to
-        part = max(1, min(samples, max_rows, (max_tokens - prompt_room) // room))
-        for start in range(0, samples, part):
-            count = min(part, samples - start)
+        part = max(1, min(samples[index], max_rows, (max_tokens - prompt_room) // room))
+        for start in range(0, samples[index], part):
+            count = min(part, samples[index] - start)
             grown = CacheShape(len(prompts) + 1, prompt_room, shape.rows + count, room)
             if prompts and (grown.rows > max_rows or grown.tokens > max_tokens):
                 yield Batch(prompts, counts, shape)

@@ -148,6 +148,14 @@ def test_a_group_beyond_the_limits_comes_in_parts(
     assert_the_trainers(policy, prompts[:2], groups, 1.0)
 
 
+def test_prompts_with_counts_of_their_own(policy: PolicyModel, renderer: ChatRenderer, prompts: Prompts) -> None:
+    counts = [4, 1, 4, 2]
+    for engine in (GroupedRollout(), GenerateRollout()):
+        groups = engine.sample(policy, renderer, prompts[:4], counts, 6)
+        assert [len(group) for group in groups] == counts
+        assert_the_trainers(policy, prompts[:4], groups, 1.0)
+
+
 def test_a_seed_repeats_its_samples(policy: PolicyModel, renderer: ChatRenderer, prompts: Prompts) -> None:
     engine, found = GroupedRollout(), []
     for seed in (3, 4, 3):

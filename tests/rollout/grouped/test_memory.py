@@ -8,13 +8,14 @@ from qwen_lightning.rollout.grouped.cache import CacheShape
 from qwen_lightning.rollout.grouped.memory import Batch, plan_batches
 
 LENGTHS = [30, 7, 100, 8, 55, 9, 31]
+SAMPLES = [4, 4, 4, 1, 4, 6, 4]
 
 
 @pytest.mark.parametrize("max_rows", [1, 4, 7, 1000])
 @pytest.mark.parametrize("max_tokens", [1, 130, 400, 10**6])
 @pytest.mark.parametrize("round_to", [1, 16])
 def test_every_completion_once_within_the_limits(max_rows: int, max_tokens: int, round_to: int) -> None:
-    batches = list(plan_batches(LENGTHS, 4, 20, max_rows, max_tokens, round_to))
+    batches = list(plan_batches(LENGTHS, SAMPLES, 20, max_rows, max_tokens, round_to))
     drawn = dict.fromkeys(range(len(LENGTHS)), 0)
     for batch in batches:
         for index, count in zip(batch.prompts, batch.counts, strict=True):
@@ -26,14 +27,14 @@ def test_every_completion_once_within_the_limits(max_rows: int, max_tokens: int,
         assert longest <= shape.prompt_room < longest + round_to
         assert shape.rows <= max_rows
         assert shape.tokens <= max_tokens or shape.rows == 1  # one row is as little as can be
-    assert set(drawn.values()) == {4}
+    assert [drawn[index] for index in range(len(LENGTHS))] == SAMPLES
 
 
 def test_groups_stay_whole_where_they_fit() -> None:
-    assert list(plan_batches([10, 20], 4, 5, 8, 80)) == [Batch([0, 1], [4, 4], CacheShape(2, 20, 8, 5))]
-    assert [batch.counts for batch in plan_batches([10, 20], 4, 5, 7, 80)] == [[4], [4]]
-    assert [batch.counts for batch in plan_batches([10, 20], 4, 5, 8, 79)] == [[4], [4]]
-    assert [batch.counts for batch in plan_batches([20], 5, 5, 8, 30)] == [[2], [2], [1]]
+    assert list(plan_batches([10, 20], [4, 4], 5, 8, 80)) == [Batch([0, 1], [4, 4], CacheShape(2, 20, 8, 5))]
+    assert [batch.counts for batch in plan_batches([10, 20], [4, 4], 5, 7, 80)] == [[4], [4]]
+    assert [batch.counts for batch in plan_batches([10, 20], [4, 4], 5, 8, 79)] == [[4], [4]]
+    assert [batch.counts for batch in plan_batches([20], [5], 5, 8, 30)] == [[2], [2], [1]]
 
 
 def test_a_cache_serves_for_smaller_shapes() -> None:
