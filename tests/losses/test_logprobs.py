@@ -4,8 +4,15 @@ import pytest
 import torch
 from torch import nn
 from torch.distributions import Categorical
+from torch.utils.flop_counter import FlopCounterMode
 
 from qwen_lightning.losses import token_logprobs
+from qwen_lightning.losses.logprobs import _FrozenHead, _statistics
+
+DEVICES = [
+    "cpu",
+    pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")),
+]
 
 
 @pytest.mark.parametrize("chunk", [1, 5, 7, 100])
@@ -68,3 +75,100 @@ def test_arguments_that_do_not_fit_are_refused():
         token_logprobs(torch.zeros(3, 4), torch.zeros(5, 4), torch.zeros(2, dtype=torch.long))
     with pytest.raises(ValueError, match="temperature"):
         token_logprobs(torch.zeros(3, 4), torch.zeros(5, 4), torch.zeros(3, dtype=torch.long), temperature=0.0)
+
+
+def heads() -> tuple[torch.Tensor, nn.Linear, nn.Linear]:
+    """A weight, the same as a frozen layer, and as one that is trained."""
+    weight = torch.randn(23, 8, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+    layers = [nn.Linear(8, 23, bias=False, dtype=torch.float64) for _ in range(2)]
+    for layer in layers:
+        with torch.no_grad():
+            layer.weight.copy_(weight)
+    return weight, layers[0].requires_grad_(False), layers[1]
+
+
+def test_the_derivative_passes_gradcheck():
+    weight, _, _ = heads()
+    generator = torch.Generator().manual_seed(6)
+    hidden = torch.randn(5, 8, generator=generator, dtype=torch.float64, requires_grad=True)
+    bias = torch.randn(23, generator=generator, dtype=torch.float64)
+    labels = torch.randint(23, (5,), generator=generator)
+    for temperature in (1.0, 0.7):
+        assert torch.autograd.gradcheck(
+            lambda rows, t=temperature: _FrozenHead.apply(rows, weight, bias, labels, t, 2)[0], (hidden,)
+        )
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_frozen_head_gives_what_a_trained_one_gives(dtype, device):
+    """A trained head is applied again in backward, which is autograd's own derivative."""
+    _, frozen, trained = (each.to(device, dtype) for each in heads())
+    generator = torch.Generator().manual_seed(7)
+    labels = torch.randint(23, (14,), generator=generator).to(device)
+    hidden = (3 * torch.randn(14, 8, generator=generator, dtype=torch.float64)).to(device, dtype)
+    upstream = torch.randn(14, generator=generator, dtype=torch.float64).to(device, dtype)
+    found = []
+    for head in (frozen, trained):
+        leaf = hidden.clone().requires_grad_()
+        logprobs, entropies = token_logprobs(leaf, head, labels, 0.8, chunk=5)
+        (logprobs * upstream).sum().backward()
+        found.append((logprobs.detach(), entropies, leaf.grad))
+        assert not entropies.requires_grad
+    tolerance = 1e-5 if dtype == torch.float32 else 1e-12
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=tolerance, atol=tolerance)
+    assert trained.weight.grad is not None
+    with torch.no_grad():  # the reference's way, bit for bit that of the policy
+        logprobs, entropies = token_logprobs(hidden, frozen, labels, 0.8, chunk=5)
+    assert torch.equal(logprobs, found[0][0])
+    assert torch.equal(entropies, found[0][1])
+
+
+def test_the_head_is_not_applied_again_in_backward():
+    _, frozen, trained = heads()
+    labels = torch.arange(6)
+    for head, products in ((frozen, (2, 0)), (trained, (1, 3))):
+        leaf = torch.randn(6, 8, dtype=torch.float64, requires_grad=True)
+        with FlopCounterMode(display=False) as forward:
+            logprobs, _ = token_logprobs(leaf, head, labels)
+        with FlopCounterMode(display=False) as backward:
+            logprobs.sum().backward()
+        one = 2 * 6 * 8 * 23
+        assert (forward.get_total_flops() // one, backward.get_total_flops() // one) == products
+
+
+def test_under_autocast_the_product_is_in_bf16():
+    _, frozen, _ = (each.to(torch.float32) for each in heads())
+    hidden = torch.randn(6, 8, generator=torch.Generator().manual_seed(8), requires_grad=True)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        logprobs, entropies = token_logprobs(hidden, frozen, torch.arange(6), chunk=4)
+        expected = frozen(hidden.detach()).float().log_softmax(-1).diagonal()
+    torch.testing.assert_close(logprobs, expected, rtol=1e-6, atol=1e-6)
+    assert not torch.allclose(logprobs, token_logprobs(hidden, frozen, torch.arange(6))[0], rtol=1e-4, atol=1e-4)
+    assert logprobs.dtype == entropies.dtype == torch.float32
+    logprobs.sum().backward()
+    assert hidden.grad.dtype == torch.float32
+
+
+def test_a_sure_token_has_its_small_slope_in_bf16():
+    hidden = torch.tensor([[8.0, 0.0]], dtype=torch.bfloat16, requires_grad=True)
+    weight = torch.tensor([[1.0, 0.0], [0.0, 1.0]], dtype=torch.bfloat16)
+    logprobs, _ = token_logprobs(hidden, weight, torch.tensor([0]))
+    logprobs.sum().backward()
+    other = 1 / (1 + 2.718281828**8)  # 3e-4, far below bf16's step at 1
+    torch.testing.assert_close(hidden.grad.float(), torch.tensor([[other, -other]]), rtol=0.01, atol=0)
+
+
+def test_the_statistics_are_one_graph():
+    """What is compiled on CUDA has no break, for one chunk and for a shorter last one."""
+    compiled = torch.compile(_statistics, backend="aot_eager", fullgraph=True)
+    for rows in (6, 4):
+        logits, labels = torch.randn(rows, 23), torch.arange(rows)
+        for with_slopes in (True, False):
+            for one, other in zip(
+                compiled(logits, labels, 0.7, with_slopes), _statistics(logits, labels, 0.7, with_slopes), strict=True
+            ):
+                assert (one is None) == (other is None)
+                if one is not None:
+                    torch.testing.assert_close(one, other)
