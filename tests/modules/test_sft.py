@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from qwen_lightning.__main__ import main
 from qwen_lightning.data.packing import lay_out, plan_packs, split_packs
 from qwen_lightning.losses.base import StepTotals
 from qwen_lightning.losses.logprobs import token_logprobs
@@ -98,6 +99,31 @@ def test_packed_equals_unpacked(
     torch.testing.assert_close(gradients(module), gradient, rtol=0, atol=1e-5 * float(gradient.abs().max()))
     if layout != "flex" and budget == 1:
         assert values["padding"].item() == 0
+
+
+def test_out_of_memory_once_the_step_begins_again_with_all_layers_recomputed(
+    stage: Stage, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fit(run: str, kind: str, mode: bool | str) -> int:
+        changes = stage.changes("sft", 1, run)
+        settings = {"lora": {"dropout": 0.0}, "micro_batch_tokens": 400, "gradient_checkpointing": mode}
+        changes["model"]["init_args"] |= settings
+        changes["model"]["class_path"] = f"tests.modules.replay.{kind}" if kind == "ShortOfMemory" else kind
+        changes["trainer"]["callbacks"] = [
+            {"class_path": "tests.modules.replay.RankWeights", "init_args": {"folder": str(stage.folder / run)}}
+        ]
+        (stage.folder / run).mkdir()
+        return main(["fit", "-c", "configs/sft.yaml", "-c", stage.overlay(run, changes)])
+
+    def adapter(run: str) -> dict[str, Tensor]:
+        return torch.load(stage.folder / run / "rank0-step1.pt", weights_only=False)["adapter"]
+
+    assert fit("plain", "SFTModule", True) == 0
+    with pytest.warns(UserWarning, match="from now on all layers are recomputed; the step begins again"):
+        assert fit("short", "ShortOfMemory", "auto") == 0
+    assert all(torch.equal(value, adapter("short")[name]) for name, value in adapter("plain").items())
+    assert fit("never", "ShortOfMemory", False) == 2
+    assert "lower model.micro_batch_tokens (400)" in capsys.readouterr().err.strip().splitlines()[-1]
 
 
 def test_a_run_says_how_much_is_padding(trained: Stage, scalars) -> None:
