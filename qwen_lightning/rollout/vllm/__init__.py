@@ -1,0 +1,1 @@
+"""Rollout through a vLLM server."""
