@@ -25,6 +25,7 @@ from qwen_lightning.modules.base import AdapterModule
 from qwen_lightning.modules.grpo import GRPOModule  # noqa: F401
 from qwen_lightning.modules.sft import SFTModule  # noqa: F401
 from qwen_lightning.rewards.table import RewardTable
+from qwen_lightning.rollout.vllm.engine import VLLMRollout  # noqa: F401
 from qwen_lightning.tasks.registry import TaskRegistry
 
 #: Warnings that tell a user of this command nothing that she could act on.

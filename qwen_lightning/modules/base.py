@@ -203,6 +203,7 @@ class AdapterModule(LightningModule):
     def teardown(self, stage: str) -> None:
         if "evaluator" in self.__dict__:
             self.evaluator.close()
+        self.rollout.close()
         self.tasks.close()
 
     # ------------------------------------------------------------------ optimization

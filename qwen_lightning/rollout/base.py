@@ -80,3 +80,6 @@ class RolloutEngine(ABC):
             for index, group in zip(chosen, found, strict=True):
                 completions[index] = group
         return completions
+
+    def close(self) -> None:  # noqa: B027  most engines hold nothing
+        """Give back what the engine holds outside this process."""

@@ -110,6 +110,15 @@ def test_sampled_logprobs_are_the_trainers(
     assert len(set(drawn)) == len(drawn)  # samples of a prompt differ, and so do prompts
 
 
+def test_prompts_have_counts_of_their_own(
+    engine: VLLMRollout, server: VLLMLike, policy: PolicyModel, renderer: ChatRenderer, prompts: Prompts
+) -> None:
+    groups = engine.sample(policy, renderer, prompts[:3], [4, 1, 2], 5)
+    assert [len(group) for group in groups] == [4, 1, 2]
+    assert_policys(policy, prompts[:3], groups)
+    assert len(server.bodies("completions")) == 3
+
+
 def test_greedy_equals_generate(
     engine: VLLMRollout, policy: PolicyModel, renderer: ChatRenderer, prompts: Prompts
 ) -> None:
@@ -403,8 +412,7 @@ def fit(trained: Stage, stage: Stage, nf4_server: VLLMLike):
 
     def run(steps: int, run: str, **model: Any) -> int:
         changes = stage.changes("grpo", steps, run)
-        rollout = {"class_path": "qwen_lightning.rollout.vllm.engine.VLLMRollout"}
-        rollout["init_args"] = {"url": nf4_server.url, "retries": 0}
+        rollout = {"class_path": "VLLMRollout", "init_args": {"url": nf4_server.url, "retries": 0}}
         changes["model"]["init_args"] |= {"rollout": rollout, "probe_tolerance": 1e-4, **model}
         changes["trainer"]["callbacks"] = []
         return main(["fit", "-c", "configs/grpo_sql.yaml", "-c", stage.overlay(run, changes)])
@@ -419,6 +427,7 @@ def test_grpo_trains_on_its_own_samples(fit, nf4_server: VLLMLike, stage: Stage,
     assert values["train/kl"][0] == pytest.approx(0, abs=1e-6)
     assert values["train/kl"][-1] > 0
     assert len(nf4_server.bodies("load_lora_adapter")) == 3  # one a step
+    assert not nf4_server.adapters  # given back at the end
     assert values["train/mismatch"] == pytest.approx([1.0] * 3, abs=1e-4)
     assert max(values["train/mismatch_kl"]) < 1e-6
 

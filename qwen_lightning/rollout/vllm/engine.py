@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import torch
@@ -61,7 +62,19 @@ class VLLMRollout(RolloutEngine):
         max_new_tokens: int,
         temperature: float = 1.0,
     ) -> list[list[Completion]]:
-        """Complete every prompt; see `RolloutEngine.generate`.
+        """Complete every prompt; see `RolloutEngine.generate`, and `sample` for what is raised."""
+        return self.sample(policy, renderer, prompts, [samples] * len(prompts), max_new_tokens, temperature)
+
+    def sample(
+        self,
+        policy: PolicyModel,
+        renderer: ChatRenderer,
+        prompts: list[list[int]],
+        counts: Sequence[int],
+        max_new_tokens: int,
+        temperature: float = 1.0,
+    ) -> list[list[Completion]]:
+        """Complete every prompt as often as its own count says, all at once.
 
         Raises:
             ExecutionError: The server cannot be reached, cannot load the adapter, or fails at a prompt.
@@ -87,12 +100,12 @@ class VLLMRollout(RolloutEngine):
         if temperature > 0:
             seeds = torch.randint(2**62, (len(prompts),)).tolist()
 
-        def complete(prompt: list[int], seed: int | None) -> list[Completion]:
-            return self._server.complete(name, prompt, samples, max_new_tokens, temperature, renderer.eos_ids, seed)
+        def complete(prompt: list[int], count: int, seed: int | None) -> list[Completion]:
+            return self._server.complete(name, prompt, count, max_new_tokens, temperature, renderer.eos_ids, seed)
 
         with ThreadPoolExecutor(min(self.concurrency, len(prompts)), "vllm") as threads:
             # At the first failure `map` cancels what has not begun.
-            return list(threads.map(complete, prompts, seeds))
+            return list(threads.map(complete, prompts, counts, seeds))
 
     def close(self) -> None:
         """Unload this run's adapters, and drop the connections."""

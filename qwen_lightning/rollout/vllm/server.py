@@ -32,6 +32,7 @@ _REMEDIES = {
     "maximum context length": _LONGER,
     "does not exist": "it has lost the adapter: resume from the last checkpoint",
 }
+_CONNECT_S = 10.0
 _TOP = 5  # log-probs that show whether the temperature is in them; servers allow 20
 _ROUNDING = 1e-3  # by which a log-prob may be above 0, or probabilities above 1 in sum
 
@@ -85,7 +86,8 @@ class Refusal(ExecutionError):
     """
 
     def __init__(self, url: str, path: str, status: int, said: object) -> None:
-        self.said = "no such path" if said is None else " ".join(str(said).split())
+        said_whole = "no such path" if said is None else " ".join(str(said).split())
+        self.said = said_whole.partition(", please check the stack trace")[0]
         remedy = next((remedy for part, remedy in _REMEDIES.items() if part in self.said), None)
         if said is None and path.endswith("_lora_adapter"):
             remedy = "start the server with VLLM_ALLOW_RUNTIME_LORA_UPDATING=True and --enable-lora"
@@ -286,15 +288,14 @@ class VLLMServer:
 
     def _connected(self) -> OpenAI:
         try:
-            from openai import OpenAI
+            from openai import OpenAI, Timeout
         except ImportError as error:
             raise ConfigError(f"VLLMRollout needs openai ({error}); pip install 'qwen_lightning[vllm]'") from None
 
         with self._lock:
             if self._client is None:
-                self._client = OpenAI(
-                    base_url=self.url, api_key=self._key(), timeout=self.timeout_s, max_retries=self.retries
-                )
+                timeout = Timeout(self.timeout_s, connect=min(self.timeout_s, _CONNECT_S))
+                self._client = OpenAI(base_url=self.url, api_key=self._key(), timeout=timeout, max_retries=self.retries)
             return self._client
 
     def _key(self) -> str:
