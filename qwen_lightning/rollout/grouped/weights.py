@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from qwen_lightning.models.backbone import decoder_of
 from qwen_lightning.models.policy import PolicyModel
+from qwen_lightning.rollout.grouped.nf4 import NF4Linear, Scratch
 
 Projection = Callable[[Tensor], Tensor]
 Placement = Literal["resident", "merged"]
@@ -55,6 +56,7 @@ class DecoderWeights:
 
     def __init__(self, policy: PolicyModel, placement: Placement) -> None:
         self.policy, self.placement = policy, placement
+        self._scratch: Scratch | None = None
         self._projections: list[_Merged | _Beside] = []
         self._state: tuple[Any, ...] = ()
         self.layers = [self._layer(layer) for layer in _layers(policy)]
@@ -82,10 +84,23 @@ class DecoderWeights:
         )
 
     def _projection(self, modules: Sequence[nn.Module]) -> Projection:
-        kind = _Merged if self.placement == "merged" else _Beside
-        projection = kind(modules, self.policy.backbone.dtype)
+        dtype = self.policy.backbone.dtype
+        projection: _Merged | _Beside
+        if self.placement == "merged":
+            projection = _Merged(modules, dtype)
+        else:
+            projection = _Beside(modules, dtype, self._side_by_side([_base(module) for module in modules]))
         self._projections.append(projection)
         return projection
+
+    def _side_by_side(self, bases: Sequence[Any]) -> Projection:
+        if all(hasattr(base.weight, "quant_state") for base in bases):
+            if self._scratch is None:
+                self._scratch = Scratch(self.policy.device, self.policy.backbone.dtype)
+            return NF4Linear(bases, self._scratch)
+        if len(bases) == 1:
+            return bases[0]
+        return lambda x: torch.cat([base(x) for base in bases], -1)
 
     def _parameters(self, adapter: str | None) -> Iterator[Tensor]:
         for projection in self._projections:
@@ -131,11 +146,10 @@ class _Merged:
 class _Beside:
     """Linear layers with a common input as they are; their adapters as one product down and one up."""
 
-    def __init__(self, modules: Sequence[nn.Module], dtype: torch.dtype) -> None:
-        self.modules = modules
+    def __init__(self, modules: Sequence[nn.Module], dtype: torch.dtype, base: Projection) -> None:
+        self.modules, self.base = modules, base
         bases = [_base(module) for module in modules]
         self.sizes = [base.out_features for base in bases]
-        self.base = _side_by_side(bases)
         ranks = [next(iter(module.r.values())) if isinstance(module, LoraLayer) else 0 for module in modules]
         device = bases[0].weight.device
         # (in, ranks) and (ranks, out): zero outside each module's own block.
@@ -161,12 +175,6 @@ class _Beside:
     def __call__(self, x: Tensor) -> Tensor:
         result = self.base(x)
         return torch.addmm(result, x @ self.down, self.up) if self.down.shape[1] else result
-
-
-def _side_by_side(bases: Sequence[nn.Module]) -> Projection:
-    if len(bases) == 1:
-        return bases[0]
-    return lambda x: torch.cat([base(x) for base in bases], -1)
 
 
 def _bias(bases: Sequence[Any], weight: Tensor) -> Tensor | None:
