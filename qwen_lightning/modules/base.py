@@ -27,6 +27,7 @@ from qwen_lightning.metrics.verdicts import VerdictMetrics
 from qwen_lightning.models.backbone import DType, Quantization, load_backbone
 from qwen_lightning.models.chat import ChatRenderer
 from qwen_lightning.models.checkpointing import Checkpointing, CheckpointingMode
+from qwen_lightning.models.kernels import Kernels, use_kernels
 from qwen_lightning.models.policy import POLICY, LoRASettings, PolicyModel
 from qwen_lightning.modules.randomness import random_state, restore_random_state
 from qwen_lightning.rewards.table import RewardTable
@@ -88,6 +89,7 @@ class AdapterModule(LightningModule):
         micro_batch_tokens: int,
         max_completion_length: int,
         with_reference: bool,
+        kernels: Kernels,
     ) -> None:
         super().__init__()
         for setting, value, least in (
@@ -111,6 +113,7 @@ class AdapterModule(LightningModule):
         self.rewards.check(self.tasks)
         self.rollout = rollout or GroupedRollout()
         self.gradient_checkpointing, self.with_reference = gradient_checkpointing, with_reference
+        self.kernels: Kernels = kernels
         self.learning_rate, self.weight_decay, self.betas = learning_rate, weight_decay, betas
         self.warmup_steps, self.schedule, self.gradient_clip = warmup_steps, schedule, gradient_clip
         self.micro_batch_tokens, self.max_completion_length = micro_batch_tokens, max_completion_length
@@ -141,6 +144,7 @@ class AdapterModule(LightningModule):
         backbone = load_backbone(
             self.name_or_path, self.quantization, self.dtype_name, self._root_device, self.revision
         )
+        use_kernels(backbone, self.kernels)
         # Lightning keeps the mode that it finds: without this, dropout and checkpointing would be off.
         self.policy = PolicyModel(backbone, self.lora, start, self.with_reference).train()
         self.checkpointing = Checkpointing(self.policy.backbone, self.gradient_checkpointing, self.micro_batch_tokens)

@@ -23,6 +23,7 @@ from qwen_lightning.metrics.step import StepMetrics
 from qwen_lightning.metrics.verdicts import VerdictMetrics
 from qwen_lightning.models.backbone import DType, Quantization
 from qwen_lightning.models.checkpointing import CheckpointingMode
+from qwen_lightning.models.kernels import Kernels
 from qwen_lightning.models.policy import LoRASettings
 from qwen_lightning.modules.base import AdapterModule, Schedule, require_at_least
 from qwen_lightning.rewards.table import RewardTable
@@ -53,6 +54,8 @@ class GRPOModule(AdapterModule):
         dtype: Type of the computation.
         gradient_checkpointing: Recompute layers in backward, to save memory: `auto` as many as the GPU's free memory
             asks for (none on a CPU), true for all, false for none.
+        kernels: On CUDA, `auto` takes norms, rotary embedding and SwiGLU from liger-kernel where it is installed;
+            `liger` insists on them, `none` leaves transformers' own.
         group_size: Completions a prompt.
         max_completion_length: Length limit of a completion, in tokens.
         temperature: Of sampling; the log-probs of the loss use the same.
@@ -89,6 +92,7 @@ class GRPOModule(AdapterModule):
         quantization: Quantization = "nf4",
         dtype: DType = "bfloat16",
         gradient_checkpointing: CheckpointingMode = "auto",
+        kernels: Kernels = "auto",
         group_size: int = 8,
         max_completion_length: int = 256,
         temperature: float = 1.0,
@@ -129,6 +133,7 @@ class GRPOModule(AdapterModule):
             micro_batch_tokens=micro_batch_tokens,
             max_completion_length=max_completion_length,
             with_reference=True,
+            kernels=kernels,
         )
         for setting, value in (
             ("inner_epochs", inner_epochs),
@@ -318,7 +323,7 @@ class GRPOModule(AdapterModule):
             "tokens_per_second": self.trainer.world_size * sum(lengths) / (collecting + updating),
         }
         factors = {"beta_configured": self.beta, "beta_brake": self.brake_factor, "beta_control": self.control_factor}
-        seconds = {"collect_seconds": collecting, "update_seconds": updating}
+        seconds = {"collect_seconds": collecting, "update_seconds": updating, **experience.seconds}
         logged: dict[str, Any] = {**losses, **factors, **seconds, **verdicts}
         # Lightning would log a metric that this step has not, such as the KL of general prompts, as it was last.
         self._logged |= logged.keys()

@@ -15,6 +15,7 @@ from qwen_lightning.losses.sft import SFTLoss
 from qwen_lightning.metrics.step import StepMetrics
 from qwen_lightning.models.backbone import DType, Quantization
 from qwen_lightning.models.checkpointing import CheckpointingMode
+from qwen_lightning.models.kernels import Kernels
 from qwen_lightning.models.policy import LoRASettings
 from qwen_lightning.modules.base import AdapterModule, Schedule
 from qwen_lightning.rewards.table import RewardTable
@@ -37,6 +38,8 @@ class SFTModule(AdapterModule):
         dtype: Type of the computation.
         gradient_checkpointing: Recompute layers in backward, to save memory: `auto` as many as the GPU's free memory
             asks for (none on a CPU), true for all, false for none.
+        kernels: On CUDA, `auto` takes norms, rotary embedding and SwiGLU from liger-kernel where it is installed;
+            `liger` insists on them, `none` leaves transformers' own.
         max_completion_length: Length limit of a completion in evaluation, in tokens.
         learning_rate: Peak learning rate.
         weight_decay: AdamW's.
@@ -63,6 +66,7 @@ class SFTModule(AdapterModule):
         quantization: Quantization = "nf4",
         dtype: DType = "bfloat16",
         gradient_checkpointing: CheckpointingMode = "auto",
+        kernels: Kernels = "auto",
         max_completion_length: int = 256,
         learning_rate: float = 1e-4,
         weight_decay: float = 0.0,
@@ -92,6 +96,7 @@ class SFTModule(AdapterModule):
             micro_batch_tokens=micro_batch_tokens,
             max_completion_length=max_completion_length,
             with_reference=False,
+            kernels=kernels,
         )
         self.loss = SFTLoss()
 
