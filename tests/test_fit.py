@@ -86,7 +86,16 @@ def test_sft_then_grpo(stage_with_sft: Stage, scalars) -> None:
     assert "text2sql/match" in manifest.metrics_after
 
     values = scalars(stage.log_dir("grpo"))
-    for name in ("reward", "kl", "beta", "lr", "tokens_per_second", "text2sql/executes", "text2sql/references"):
+    for name in (
+        "reward",
+        "kl",
+        "lr",
+        "tokens_per_second",
+        "rollout_seconds",
+        "verification_wait_seconds",
+        "text2sql/executes",
+        "text2sql/references",
+    ):
         assert len(values[f"train/{name}"]) == 3, name
         assert all(map(torch.isfinite, map(torch.tensor, values[f"train/{name}"]))), name
     assert values["train/kl"][0] == pytest.approx(0, abs=1e-6)

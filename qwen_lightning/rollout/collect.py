@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 
@@ -90,6 +91,7 @@ class Collector:
         Raises:
             ExecutionError: The executor cannot work.
         """
+        started = time.perf_counter()
         # In one call: general prompts by themselves would take as many decode steps again.
         sampled = self._sample(
             [*prompts, *general_prompts], [self.group_size] * len(prompts) + [1] * len(general_prompts)
@@ -108,12 +110,18 @@ class Collector:
             for i, group in zip(flat, anew, strict=True):
                 groups[i], judged[i] = group, self._judge(records[i], group)
         experience = self._lay_out(records, prompts, groups, general_records, general_prompts, general)
+        sampled_at = time.perf_counter()
         with self.policy.reference():
             experience.reference_logprobs = self.logprobs(experience.sequences)
         if keep_old:
             experience.old_logprobs = self.logprobs(experience.sequences)
+        waited_from = time.perf_counter()
         experience.rewards = self._rewards(records, groups, judged)
         experience.verdicts = [future.result() for futures in judged for future in futures]
+        experience.seconds = {
+            "rollout_seconds": sampled_at - started,
+            "verification_wait_seconds": time.perf_counter() - waited_from,
+        }
         std = reward_std(gather(experience.rewards)) if self.scale == "batch" else None
         experience.advantages = group_advantages(experience.rewards, self.scale, std)
         return experience

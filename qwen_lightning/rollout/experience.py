@@ -32,6 +32,8 @@ class Experience:
         reference_logprobs: A (tokens,) tensor a completion, under the frozen reference.
         old_logprobs: The same under the policy that sampled, as the trainer computes it; None where the
             only update follows at once and the policy's own log-probs are the old ones.
+        seconds: `rollout_seconds` of sampling, resampling included, and `verification_wait_seconds` for which
+            verdicts came later than the reference's log-probs.
     """
 
     group_size: int
@@ -44,6 +46,7 @@ class Experience:
     advantages: Tensor = field(default_factory=lambda: torch.empty(0))
     reference_logprobs: list[Tensor] = field(default_factory=list)
     old_logprobs: list[Tensor] | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
 
     @property
     def groups(self) -> int:

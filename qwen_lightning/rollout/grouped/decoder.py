@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -23,8 +24,12 @@ _ROPES = ("default", "linear", "llama3", "yarn")  # whose angles depend on the p
 
 
 def can_decode(model: PreTrainedModel) -> bool:
-    """Whether `Decoder` computes what this model does."""
+    """Whether `Decoder` computes what this model does, and the kernels of a GPU take its heads."""
     config = model.config
+    if model.device.type == "cuda":
+        size = _head_size(config)
+        if size < 16 or size & (size - 1) or find_spec("triton") is None:
+            return False
     return (
         config.model_type in _ARCHITECTURES
         and config.hidden_act == "silu"
@@ -48,7 +53,7 @@ class Decoder:
         self.embed, self.rotary, self.norm = model.embed_tokens, model.rotary_emb, model.norm.weight
         self.epsilon = config.rms_norm_eps
         self.heads, self.key_heads = config.num_attention_heads, config.num_key_value_heads
-        self.size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        self.size = _head_size(config)
         self.scale = model.layers[0].self_attn.scaling
         self.layers, self.hidden, self.intermediate = len(model.layers), config.hidden_size, config.intermediate_size
         self.device, self.dtype = policy.device, policy.backbone.dtype
@@ -83,6 +88,10 @@ class Decoder:
             following = layers[index + 1].input_norm if index + 1 < len(layers) else self.norm
             x, normed = self._added(x, layer.down(self._gated(layer.gate_up(normed))), following, self.epsilon)
         return normed
+
+
+def _head_size(config: Any) -> int:
+    return getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
 
 
 def causal_attention(query: Tensor, key: Tensor, value: Tensor, prompts: int, scale: float) -> Tensor:
