@@ -89,6 +89,7 @@ def test_sft_then_grpo(stage_with_sft: Stage, scalars) -> None:
     for name in (
         "reward",
         "kl",
+        "beta",
         "lr",
         "tokens_per_second",
         "rollout_seconds",
