@@ -1,14 +1,15 @@
 """Linear layers of a decode step on bitsandbytes' 4-bit weights.
 
 With few rows a product is bound by its weights' way through memory. Dequantised as a whole, they go through it three
-times, twice at four times their size; here they are dequantised in slices of output rows into one small scratch that
-stays in the L2 cache, so that the memory sees the 4-bit weights alone. Where that doesn't pay (cards with slow memory
-and a small cache) bitsandbytes' own kernel may be quicker: both are measured, once a shape.
+times, twice at four times their size. Here the memory sees the 4-bit weights alone: they are dequantised in slices of
+output rows into one small scratch that stays in the L2 cache, or on their way to the tensor cores. Which way is the
+quickest, or whether bitsandbytes' own is, depends on the card and the shape: all are measured, once a shape.
 """
 
 from __future__ import annotations
 
 import math
+import os
 import statistics
 import time
 import weakref
@@ -128,7 +129,8 @@ class NF4Linear:
     @property
     def ways(self) -> dict[str, Callable[[Tensor], Tensor]]:
         """The ways to compute, by name."""
-        return {"slices": self.in_slices, "whole": self.as_whole}
+        ways: dict[str, Callable[[Tensor], Tensor]] = {"slices": self.in_slices, "whole": self.as_whole}
+        return ways | {"fused": self.fused} if self._fusible else ways
 
     def __call__(self, x: Tensor) -> Tensor:
         dtype = self.scratch.buffer.dtype
@@ -158,6 +160,20 @@ class NF4Linear:
         ]
         result = results[0] if len(results) == 1 else torch.cat(results, -1)
         return result if self._bias is None else result.add_(self._bias)
+
+    def fused(self, x: Tensor) -> Tensor:
+        """Our kernel, which dequantises what it multiplies."""
+        from qwen_lightning.rollout.grouped.triton_nf4 import nf4_product
+
+        packed, scales = [layer.packed for layer in self._layers], [layer.scales for layer in self._layers]
+        result = nf4_product(x, packed, scales, self._layers[0].codes, self.shape[1:], self._block)
+        return result if self._bias is None else result.add_(self._bias)
+
+    @property
+    def _fusible(self) -> bool:
+        """Whether our kernel takes these layers; Triton comes with torch for CUDA alone."""
+        on_device = self.scratch.buffer.is_cuda or os.environ.get("TRITON_INTERPRET") == "1"
+        return on_device and len(self._layers) <= 3 and not self.in_features % 128 and not 128 % self._block
 
     def _way(self, x: Tensor) -> str:
         rows = len(x)
@@ -229,6 +245,7 @@ class _Packed:
     scales: Tensor
     block: int
     kind: str
+    codes: Tensor  # (16,) fp32, what 4 bits stand for
 
     @classmethod
     def of(cls, layer: Linear4bit, scratch: Scratch) -> _Packed:
@@ -245,7 +262,7 @@ class _Packed:
         if state.nested:
             scales = dequantize_blockwise(scales, state.state2) + state.offset
         packed = layer.weight.detach().view(torch.uint8).flatten()
-        return cls(packed, scales.float(), state.blocksize, state.quant_type)
+        return cls(packed, scales.float(), state.blocksize, state.quant_type, state.code.float())
 
 
 def fastest(ways: Mapping[str, Callable[[], object]], device: torch.device) -> str:

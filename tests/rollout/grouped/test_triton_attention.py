@@ -1,17 +1,13 @@
-import os
-import re
-import subprocess
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
 
 import pytest
 import torch
 from torch import Tensor
 
 from qwen_lightning.errors import ConfigError
+from tests.rollout.grouped.ahead_of_time import SHARED_MEMORY, resources
 
-triton = pytest.importorskip("triton", reason="torch for this platform comes without Triton")
+pytest.importorskip("triton", reason="torch for this platform comes without Triton")
 
 
 @dataclass(frozen=True)
@@ -86,16 +82,6 @@ def attended(case: Case, device: str = "cpu") -> Tensor:
     return grouped_attention(*case.tensors(device), scale=case.size**-0.5).cpu()
 
 
-@pytest.fixture(scope="module")
-def interpreter():
-    """A process of its own: Triton asks for its interpreter when it is first imported."""
-    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("TRITON_INTERPRET", "1")
-            pool.submit(os.getpid).result()  # starts the process
-        yield pool
-
-
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
 def test_kernels_attend_as_plain_torch_does(interpreter, case):
     result = interpreter.submit(attended, case).result()
@@ -141,40 +127,18 @@ def test_kernels_compile_without_spilling(arch, tmp_path, monkeypatch):
     from qwen_lightning.rollout.grouped import triton_attention
 
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
+    types = dict.fromkeys(("query", "keys", "values", "output"), "*bf16") | dict.fromkeys(
+        ("partial", "log_sums"), "*fp32"
+    )
+    types |= dict.fromkeys(("lengths", "starts", "decoded"), "*i32") | {"scale": "fp32", "groups": "odd"}
     shape = {"HEADS": 32, "REPEAT": 4, "SIZE": 128, "TOKEN": 128, "SPLITS": 4}
     shape["BLOCK"] = triton_attention.BLOCK_BYTES // (shape["SIZE"] * torch.bfloat16.itemsize)
+    options = {"num_warps": triton_attention.WARPS, "num_stages": triton_attention.STAGES}
     for kernel, queries in ((triton_attention.prompt_kernel, 32), (triton_attention.own_kernel, 16)):
-        registers, stack, shared = resources(kernel, shape | {"QUERIES": queries}, arch, tmp_path)
-        assert registers <= 170  # three programs of 128 threads share 65,536
-        assert stack == 0
-        assert shared <= 99 * 1024
-
-
-def resources(kernel, constants: dict[str, int], arch: int, folder) -> tuple[int, int, int]:
-    """Registers a thread, bytes of stack a thread (spilled registers lie there) and bytes of shared memory."""
-    from qwen_lightning.rollout.grouped import triton_attention
-
-    types = dict.fromkeys(("query", "keys", "values", "output"), "*bf16") | dict.fromkeys(constants, "constexpr")
-    types |= dict.fromkeys(("lengths", "starts", "decoded"), "*i32") | {"scale": "fp32"}
-    types |= dict.fromkeys(("partial", "log_sums"), "*fp32")
-    signature = {name: types.get(name, "i32") for name in kernel.arg_names}
-    aligned = {
-        (index,): [["tt.divisibility", 16]]
-        for index, (name, kind) in enumerate(signature.items())
-        if kind.startswith("*") or (kind == "i32" and name != "groups")
-    }
-    compiled = triton.compile(
-        triton.compiler.ASTSource(kernel, signature, constants, aligned),
-        target=triton.backends.compiler.GPUTarget("cuda", arch, 32),
-        options={"num_warps": triton_attention.WARPS, "num_stages": triton_attention.STAGES},
-    )
-    binary = folder / f"{kernel.__name__}.cubin"
-    binary.write_bytes(compiled.asm["cubin"])
-    tool = os.path.join(os.path.dirname(triton.__file__), "backends", "nvidia", "bin", "cuobjdump")
-    usage = subprocess.run([tool, "--dump-resource-usage", binary], capture_output=True, text=True, check=True).stdout
-    found = re.search(r"REG:(\d+) STACK:(\d+)", usage)
-    assert found is not None, usage
-    return int(found[1]), int(found[2]), compiled.metadata.shared
+        taken = resources(kernel, types, shape | {"QUERIES": queries}, arch, **options)
+        assert taken.registers <= 170  # three programs of 128 threads share 65,536
+        assert taken.stack == 0
+        assert taken.shared <= SHARED_MEMORY[arch]
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device; the interpreter runs the same cases")
