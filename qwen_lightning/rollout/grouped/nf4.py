@@ -16,10 +16,10 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from qwen_lightning.errors import ConfigError
 
@@ -37,7 +37,7 @@ REPEATS = 5
 class Scratch:
     """What the linears of a model share: room for dequantised weights, and the quickest way for each shape.
 
-    One stream at a time may use it.
+    One stream at a time may use it. Measurements last as long as the process.
 
     Args:
         device: Where the layers are.
@@ -45,11 +45,12 @@ class Scratch:
         size: Bytes; None: a part of the device's L2 cache.
     """
 
+    choices: ClassVar[dict[tuple[object, ...], str]] = {}
+
     def __init__(self, device: torch.device, dtype: torch.dtype, size: int | None = None) -> None:
         if size is None:
             size = int(CACHE_SHARE * _cache_size(device)) if device.type == "cuda" else SCRATCH_BYTES
         self.buffer = torch.empty(size // dtype.itemsize, dtype=dtype, device=device)
-        self.choices: dict[tuple[object, ...], str] = {}
         self._linears: list[weakref.ref[NF4Linear]] = []
 
     def add(self, linear: NF4Linear) -> None:
@@ -107,15 +108,8 @@ class NF4Linear:
         self.in_features = layers[0].in_features
         self._layers = [_Packed.of(layer, scratch) for layer in layers]
         self._block, self._kind = self._layers[0].block, self._layers[0].kind
-        if (
-            len(
-                {
-                    (layer.in_features, packed.block, packed.kind)
-                    for layer, packed in zip(layers, self._layers, strict=True)
-                }
-            )
-            > 1
-        ):
+        kinds = {(layer.in_features, one.block, one.kind) for layer, one in zip(layers, self._layers, strict=True)}
+        if len(kinds) > 1:
             raise ConfigError("layers with a common input must have equally many features and the same quantisation")
         if self.in_features % self._block:
             raise ConfigError(f"{self.in_features} input features are no whole blocks of {self._block}")
@@ -125,6 +119,17 @@ class NF4Linear:
         self._bias = self._biases(layers)
         self._slices = list(self._sliced())
         scratch.add(self)
+
+    @staticmethod
+    def takes(layers: Sequence[nn.Module]) -> bool:
+        """Whether these are quantised layers, as bitsandbytes packed them first and in whole blocks."""
+        states = [getattr(layer.weight, "quant_state", None) for layer in layers]
+        return all(
+            state is not None
+            and not getattr(state, "packing_format_for_cpu", False)
+            and not state.shape[1] % state.blocksize
+            for state in states
+        )
 
     @property
     def ways(self) -> dict[str, Callable[[Tensor], Tensor]]:
@@ -177,13 +182,18 @@ class NF4Linear:
 
     def _way(self, x: Tensor) -> str:
         rows = len(x)
-        key = (self.shape, 1 << (rows - 1).bit_length())
+        key = self.key(rows)
         chosen = self.scratch.choices.get(key)
         if chosen is not None:
             return chosen
         if not x.is_cuda or rows > MEASURED_ROWS or torch.cuda.is_current_stream_capturing():
             return "slices"
         return self.scratch.choices.setdefault(key, self.measure(x))
+
+    def key(self, rows: int) -> tuple[object, ...]:
+        """What the quickest way depends on."""
+        buffer = self.scratch.buffer
+        return buffer.device, buffer.dtype, self.shape, 1 << (rows - 1).bit_length()
 
     def measure(self, x: Tensor) -> str:
         """The quickest way for an input of this shape, over linears enough that their weights come from memory."""

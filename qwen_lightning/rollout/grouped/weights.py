@@ -94,7 +94,7 @@ class DecoderWeights:
         return projection
 
     def _side_by_side(self, bases: Sequence[Any]) -> Projection:
-        if all(hasattr(base.weight, "quant_state") for base in bases):
+        if NF4Linear.takes(bases):
             if self._scratch is None:
                 self._scratch = Scratch(self.policy.device, self.policy.backbone.dtype)
             return NF4Linear(bases, self._scratch)

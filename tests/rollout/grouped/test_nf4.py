@@ -79,7 +79,7 @@ def test_quickest_way_is_found():
     assert linear.measure(torch.randn(2, 128)) in linear.ways
 
 
-def test_a_choice_is_kept_for_a_shape():
+def test_a_choice_is_kept_for_a_shape(monkeypatch):
     scratch = Scratch(CPU, torch.float32)
     modules = layers(64)
     linear, peer = NF4Linear(modules, scratch), NF4Linear(layers(64), scratch)
@@ -87,13 +87,16 @@ def test_a_choice_is_kept_for_a_shape():
     assert scratch.peers(linear) == [linear, peer]
     assert scratch.peers(other) == [other]
     x = torch.randn(5, 128)
-    scratch.choices[linear.shape, 8] = "whole"
+    monkeypatch.setitem(Scratch.choices, linear.key(8), "whole")
     torch.testing.assert_close(peer(x), peer.as_whole(x), rtol=0, atol=0)
     torch.testing.assert_close(linear(x), side_by_side(modules, x), rtol=0, atol=1e-5)
 
 
 def test_layers_that_do_not_fit_are_refused():
     scratch = Scratch(CPU, torch.float32, 4 * 128)
+    assert NF4Linear.takes(layers(64, 32))
+    assert not NF4Linear.takes([*layers(64), torch.nn.Linear(128, 64)])
+    assert not NF4Linear.takes(layers(64, inputs=96))
     with pytest.raises(ConfigError, match="not quantised yet"):
         NF4Linear([Linear4bit(64, 64, device="meta")], scratch)
     with pytest.raises(ConfigError, match="equally many features"):
@@ -104,6 +107,7 @@ def test_layers_that_do_not_fit_are_refused():
         NF4Linear(layers(64, inputs=256), scratch)
     (repacked,) = layers(64)
     repacked.weight.data, _ = _convert_weight_packed_for_cpu(repacked.weight.data, repacked.weight.quant_state)
+    assert not NF4Linear.takes([repacked])
     with pytest.raises(ConfigError, match="repacked"):
         NF4Linear([repacked], scratch)
 
@@ -118,7 +122,7 @@ def test_device_measures_once_and_serves_a_graph():
     with torch.no_grad():
         for compute in (linear, *linear.ways.values()):
             torch.testing.assert_close(compute(x), expected, rtol=1e-2, atol=2e-2)
-        assert list(scratch.choices) == [(linear.shape, 64)]
+        assert linear.key(64) in Scratch.choices
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
             result = linear(x)
