@@ -24,10 +24,12 @@ from qwen_lightning.rollout.generate import GenerateRollout
 from qwen_lightning.rollout.packs import TokenSequence, build_packs, completion_logprobs
 from qwen_lightning.rollout.vllm.engine import VLLMRollout
 from tests.conftest import Stage
-from tests.rollout.vllm_server import VLLMLike, serving
+from tests.rollout.vllm_server import Refused, VLLMLike, serving
 from tools.demo.tiny import TinyDemo
 
 Prompts = list[list[int]]
+
+pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`")  # peft in the server asks by the old name
 
 
 @pytest.fixture(scope="module")
@@ -357,12 +359,34 @@ def test_a_busy_server_is_asked_again(
     assert VLLMRollout(server.url, retries=1).generate(policy, renderer, prompts[:1], 1, 2)
 
 
+def test_a_load_whose_reply_was_lost_counts(
+    server: VLLMLike, policy: PolicyModel, renderer: ChatRenderer, prompts: Prompts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load = server.load
+
+    def lost(body: dict[str, Any]) -> str:
+        load(body)
+        raise Refused(504, "GatewayTimeout", "a proxy gave up")
+
+    monkeypatch.setattr(server, "load", lost)
+    groups = VLLMRollout(server.url, retries=1).generate(policy, renderer, prompts[:1], 1, 3)
+    assert_policys(policy, prompts[:1], groups)
+
+
 def test_an_adapter_folder_that_the_server_cannot_see(
     server: VLLMLike, engine: VLLMRollout, policy: PolicyModel, renderer: ChatRenderer, prompts: Prompts, monkeypatch
 ) -> None:
     load = server.load
     monkeypatch.setattr(server, "load", lambda body: load({**body, "lora_path": "/elsewhere" + body["lora_path"]}))
     assert "rollout.adapter_dir" in refused(engine, policy, renderer, prompts[:1])
+
+
+def test_an_adapter_that_is_refused_leaves_no_folder(
+    server: VLLMLike, policy: PolicyModel, renderer: ChatRenderer, prompts: Prompts, tmp_path: Path
+) -> None:
+    server.max_lora_rank = 8
+    refused(VLLMRollout(server.url, adapter_dir=str(tmp_path), retries=0), policy, renderer, prompts[:1])
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("temperature", [0.7, 1.5])
@@ -376,6 +400,9 @@ def test_logprobs_that_leave_out_the_temperature_are_refused(
 ) -> None:
     server.logprobs_mode = "raw_logprobs"
     message = refused(engine, policy, renderer, prompts[:1], temperature=temperature)
+    server.logprobs_mode = "processed_logits"
+    assert "gives no log-probs" in refused(engine, policy, renderer, prompts[:1], temperature=temperature)
+    server.logprobs_mode = "raw_logprobs"
     assert f"leave out the temperature {temperature}" in message
     assert_policys(policy, prompts[:2], engine.generate(policy, renderer, prompts[:2], 1, 3))  # at 1 they are the same
 

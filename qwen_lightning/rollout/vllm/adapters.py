@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, distributed
 
+from qwen_lightning.errors import ExecutionError
 from qwen_lightning.models.policy import PolicyModel
 from qwen_lightning.rollout.vllm.server import VLLMServer
 
@@ -84,7 +85,11 @@ class AdapterSync:
         kept = {key: tensor.clone().contiguous() for key, tensor in state.items()}  # on a CPU it is the parameter
         save_file(kept, folder / _WEIGHTS_FILE, {"format": "pt"})
         config.save_pretrained(str(folder))
-        self._server.load_adapter(name, folder)
+        try:
+            self._server.load_adapter(name, folder)
+        except ExecutionError:
+            shutil.rmtree(folder)
+            raise
         self._count += 1
         self._copies[adapter] = _Copy(name, folder, config.to_dict(), kept)
         if old is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -208,11 +207,13 @@ class VLLMServer:
         tops = []
         for degree in (1.0, temperature):
             body = {"n": 1, "max_tokens": 1, "seed": 0, "logprobs": _TOP, "return_tokens_as_token_ids": True}
-            (choice,) = self._read(_Choices, self._complete(model, prompt, degree, body)).choices
-            tops.append(choice.logprobs.top_logprobs[0])
+            choices = self._read(_Choices, self._complete(model, prompt, degree, body)).choices
+            tops += [step for choice in choices for step in choice.logprobs.top_logprobs]
+        if len(tops) != 2:
+            raise self._wrong(f"{len(tops)} tokens, not 2")
         plain, divided = tops
         shared = sorted(plain.keys() & divided.keys(), key=lambda token: plain[token])
-        if not shared or max(sum(map(math.exp, top.values())) for top in tops) > 1 + _ROUNDING:
+        if not shared or any(torch.tensor(list(top.values())).exp().sum() > 1 + _ROUNDING for top in tops):
             raise ExecutionError(f"vLLM at {self.url} gives no log-probs; {_MODE}")
         gap, found = (top[shared[-1]] - top[shared[0]] for top in tops)
         if abs(found - gap) < abs(found - gap / temperature):
