@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor
-from multiprocessing import get_context
+from concurrent.futures import Executor
 
 import pytest
 import torch
@@ -24,16 +21,6 @@ from qwen_lightning.rollout.grouped.weights import DecoderWeights
 from tools.demo.tiny import TinyDemo
 
 pytest.importorskip("triton", reason="torch for this platform comes without Triton")
-
-
-@pytest.fixture
-def interpreter() -> Iterator[Executor]:
-    """A process of its own: Triton asks for its interpreter when it is first imported."""
-    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("TRITON_INTERPRET", "1")
-            pool.submit(os.getpid).result()  # starts the process
-        yield pool
 
 
 def decoded_by_kernels(base: str, prompts: list[list[int]]) -> tuple[list[list[int]], list[list[int]], set[int]]:
