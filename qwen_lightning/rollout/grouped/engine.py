@@ -108,13 +108,14 @@ class GroupedRollout(RolloutEngine):
             torch.cuda.empty_cache()
 
     def _prepared(self, policy: PolicyModel) -> Decoder:
-        """The decoder of this policy, its weights up to date."""
-        if self._decoder is None or self._policy is None or self._policy() is not policy:
+        """The decoder of this policy where it lies now, its weights up to date."""
+        decoder = self._decoder
+        if decoder is None or decoder.device != policy.device or self._policy is None or self._policy() is not policy:
             self._session = None
-            self._decoder = Decoder(policy, DecoderWeights(policy, self._placement(policy)))
+            self._decoder = decoder = Decoder(policy, DecoderWeights(policy, self._placement(policy)))
             self._policy = ref(policy)
-        self._decoder.weights.refresh()
-        return self._decoder
+        decoder.weights.refresh()
+        return decoder
 
     def _placement(self, policy: PolicyModel) -> Placement:
         if self.weights != "auto":
