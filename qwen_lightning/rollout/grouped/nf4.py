@@ -211,8 +211,10 @@ class NF4Linear:
         room = self.scratch.buffer.numel() // self.in_features
         if not room:
             raise ConfigError(f"a scratch of {self.scratch.buffer.numel()} values holds no {self.in_features} of a row")
+        tile = 128 if room >= 128 else 1  # rows of a tile of a matrix product: slices are whole ones
+        room = room // tile * tile
         even = math.ceil(self.out_features / math.ceil(self.out_features / room))
-        step = min(room, math.ceil(even / 128) * 128)  # whole tiles of a matrix product
+        step = math.ceil(even / tile) * tile
         for start in range(0, self.out_features, step):
             end = min(start + step, self.out_features)
             weight = self.scratch.buffer[: (end - start) * self.in_features].view(-1, self.in_features)

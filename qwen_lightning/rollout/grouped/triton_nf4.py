@@ -115,6 +115,7 @@ def nf4_product(
         (rows, sum of outs), in the input's dtype.
     """
     rows, inputs = x.shape
+    x = x.contiguous()
     tile = min(max(16, triton.next_power_of_2(rows)), MOST_ROWS)
     programs, options = _schedule(tile)
     tiles, row_tiles = sum(triton.cdiv(out, OUTS) for out in outs), triton.cdiv(rows, tile)
