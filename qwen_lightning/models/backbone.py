@@ -62,11 +62,6 @@ def load_backbone(
     return model.requires_grad_(False).eval()
 
 
-def enable_checkpointing(model: PreTrainedModel) -> None:
-    """Recompute layers in backward, to hold a layer's input in place of its activations."""
-    model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-
-
 def decoder_of(model: PreTrainedModel) -> nn.Module:
     """The model without its head: ids in, last hidden states out."""
     return model.base_model

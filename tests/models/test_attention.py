@@ -20,7 +20,8 @@ from transformers import (
 )
 
 from qwen_lightning.models.attention import flex_capacity, flex_length, layout_of, mask_of, spans_attention, use_spans
-from qwen_lightning.models.backbone import decoder_of, enable_checkpointing
+from qwen_lightning.models.backbone import decoder_of
+from qwen_lightning.models.checkpointing import recompute_layers
 from qwen_lightning.models.spans import Spans
 
 SMALL: dict[str, Any] = {
@@ -70,7 +71,7 @@ def row(width: int = 40) -> tuple[Tensor, Tensor, Spans, list[Tensor]]:
 def test_a_row_of_several_is_each_alone(kind: str, checkpointing: bool, device: str) -> None:
     model = backbone_of(CONFIGS[kind], device)
     if checkpointing:
-        enable_checkpointing(model)
+        recompute_layers(model, 2)
     model.train()
     width = flex_length(40) if device == "cuda" else 40
     ids, positions, spans, sequences = row(width)

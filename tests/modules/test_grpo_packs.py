@@ -12,7 +12,8 @@ from torch import Tensor
 from qwen_lightning.losses.base import LossOutput, StepTotals
 from qwen_lightning.losses.grpo import GRPOLoss, ImportanceLevel, LossType
 from qwen_lightning.models.attention import Layout
-from qwen_lightning.models.backbone import enable_checkpointing, load_backbone
+from qwen_lightning.models.backbone import load_backbone
+from qwen_lightning.models.checkpointing import recompute_layers
 from qwen_lightning.models.policy import LoRASettings, PolicyModel
 from qwen_lightning.modules.grpo import GRPOModule
 from qwen_lightning.rollout.base import Completion
@@ -33,7 +34,7 @@ def policy_of(demo: TinyDemo, device: str, quantization: str = "none") -> Policy
     """A policy whose adapter does something, in training mode with its layers recomputed."""
     torch.manual_seed(0)
     backbone = load_backbone(str(demo.base), quantization, "float32", device)  # type: ignore[arg-type]
-    enable_checkpointing(backbone)
+    recompute_layers(backbone, 2)
     policy = PolicyModel(backbone, LoRASettings(dropout=0.0))
     for name, parameter in policy.named_parameters():
         if "lora_B" in name:
