@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Literal
-from weakref import ref
 
 import torch
 
@@ -21,6 +20,7 @@ from qwen_lightning.rollout.grouped.weights import DecoderWeights, Placement, me
 
 Weights = Literal["auto", "nf4", "bf16"]
 _CPU_TOKENS = 65536
+_CPU_COPY = 2 * GIB
 _PROMPT_ROOM = 256  # prompt rooms on a GPU are multiples of it, so that steps share their buffers and graphs
 
 
@@ -33,7 +33,7 @@ class GroupedRollout(RolloutEngine):
     Args:
         weights: What is decoded with. `nf4` is the backbone as it lies in memory, quantised or not, with the adapter
             beside it. `bf16` is a copy in the model's dtype with the adapter merged in, written anew when the adapter
-            has changed. `auto` takes the copy where memory is free for it, and on a CPU.
+            has changed. `auto` takes the copy where twice `reserve_gib` is free beside it; on a CPU, up to 2 GiB of it.
         batch_size: Most sequences decoded at once.
         batch_tokens: Most tokens whose keys and values are held at once, a prompt's counted once a group. null plans
             them from the free memory of a GPU; on a CPU it is 65,536.
@@ -56,7 +56,6 @@ class GroupedRollout(RolloutEngine):
             raise ConfigError(f"weights {weights!r} is unknown; use auto, nf4 or bf16")
         self.weights, self.batch_size, self.batch_tokens = weights, batch_size, batch_tokens
         self.reserve = int(reserve_gib * GIB)
-        self._policy: ref[PolicyModel] | None = None
         self._decoder: Decoder | None = None
         self._session: DecodingSession | None = None
 
@@ -103,26 +102,26 @@ class GroupedRollout(RolloutEngine):
 
     def release(self) -> None:
         """Free buffers, graphs and the merged copy; the next rollout makes them anew."""
-        self._policy = self._decoder = self._session = None
+        self._decoder = self._session = None
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
     def _prepared(self, policy: PolicyModel) -> Decoder:
         """The decoder of this policy where it lies now, its weights up to date."""
         decoder = self._decoder
-        if decoder is None or decoder.device != policy.device or self._policy is None or self._policy() is not policy:
-            self._session = None
+        if decoder is None or decoder.weights.policy is not policy or decoder.device != policy.device:
+            self._decoder = self._session = None  # before the new ones take their memory
             self._decoder = decoder = Decoder(policy, DecoderWeights(policy, self._placement(policy)))
-            self._policy = ref(policy)
         decoder.weights.refresh()
         return decoder
 
     def _placement(self, policy: PolicyModel) -> Placement:
         if self.weights != "auto":
             return "resident" if self.weights == "nf4" else "merged"
-        if policy.device.type != "cuda":
-            return "merged"
-        return "merged" if free_bytes(policy.device) > merged_bytes(policy) + 2 * self.reserve else "resident"
+        copy = merged_bytes(policy)
+        on_gpu = policy.device.type == "cuda"
+        fits = free_bytes(policy.device) > copy + 2 * self.reserve if on_gpu else copy <= _CPU_COPY
+        return "merged" if fits else "resident"
 
     def _token_limit(self, decoder: Decoder) -> int:
         """Tokens whose keys and values may be held at once."""
