@@ -19,6 +19,7 @@ from pathlib import Path
 import torch
 
 from qwen_lightning.data.batches import GRPOBatch
+from qwen_lightning.models.backbone import Quantization
 from qwen_lightning.models.policy import PolicyModel
 from qwen_lightning.rollout.base import RolloutEngine
 from tools.bench.cases import RolloutCase, rollout_case
@@ -64,7 +65,6 @@ def rows(options: Options) -> Iterator[Row]:
                 name = f"{case} {options.weights(quantization)}"
                 measured = partial(trl_row, options, quantization, case, BENCHMARK, name)
                 yield attempt(measured, options, BENCHMARK, name, "TRL")
-                free(options.device)
 
 
 def _row(options: Options, policy: PolicyModel, case: RolloutCase, name: str, how: str) -> Row:
@@ -81,9 +81,13 @@ def _demo_rows(options: Options) -> Iterator[Row]:
     for quantization in options.quantization:
         name = f"{CASE} {options.weights(quantization)}"
         for how in WAYS:
-            policy, engine = demo_policy(options, quantization), _engine(options, how, 1024)
-            module, batches = demo_run(options, policy, engine, WAYS[how][1], _steps(options, how))
-            yield _measured(options, module, batches, name, how)
+            yield attempt(partial(_demo_row, options, quantization, name, how), options, BENCHMARK, name, how)
+
+
+def _demo_row(options: Options, quantization: Quantization, name: str, how: str) -> Row:
+    policy, engine = demo_policy(options, quantization), _engine(options, how, 1024)
+    module, batches = demo_run(options, policy, engine, WAYS[how][1], _steps(options, how))
+    return _measured(options, module, batches, name, how)
 
 
 def _engine(options: Options, how: str, sequence_tokens: int) -> RolloutEngine:

@@ -193,13 +193,13 @@ def add_rows(parser: argparse.ArgumentParser, options: Options, rows: Rows, repo
 def attempt(measured: Callable[[], Row], options: Options, benchmark: str, case: str, how: str) -> Row:
     """A row, or one that says that memory ran out: the next case may well fit."""
     try:
-        return measured()
+        row = measured()
     except (torch.OutOfMemoryError, ConfigError) as error:
         # A module says in its own words that a pack does not fit.
         if torch.OutOfMemoryError not in (type(error), type(error.__cause__)):
             raise
         row = Row(benchmark, case, how, note=OUT_OF_MEMORY)
-    free(options.device)  # out here, where the fault's frames no longer hold the tensors
+    free(options.device)  # out here, where a fault's frames no longer hold the tensors
     return row
 
 

@@ -15,7 +15,7 @@ import torch
 
 from tools.bench.timing import Lap, Timing, median
 
-PACKAGES = ("torch", "transformers", "peft", "bitsandbytes", "triton", "liger-kernel", "trl")
+PACKAGES = ("transformers", "peft", "bitsandbytes", "triton", "liger-kernel", "trl")
 OUT_OF_MEMORY = "out of memory"
 
 
@@ -179,7 +179,7 @@ def processor() -> str:
 
 def versions() -> dict[str, str]:
     """Package to version, of those that are installed."""
-    found = {"python": platform.python_version()}
+    found = {"python": platform.python_version(), "torch": torch.__version__}
     for package in PACKAGES:
         try:
             found[package] = version(package)
