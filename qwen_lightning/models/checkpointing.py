@@ -200,13 +200,16 @@ class Checkpointing:
         self._planned = max(tokens, self.pack_tokens)
         # Gradients and the optimizer's two moments come with the first step.
         adapters = 3 * sum(weight.nbytes for weight in self.model.parameters() if weight.requires_grad)
-        count = layers_to_recompute(self._activations, self._planned, free - RESERVE - adapters, self._head)
+        budget = free - RESERVE - adapters
+        count = layers_to_recompute(self._activations, self._planned, budget, self._head)
         self.recomputed = max(count, self.recomputed)
         recompute_layers(self.model, self.recomputed)
-        needed = self._activations.peak(self._planned, self.recomputed, self._head) + adapters
+        needed = self._activations.peak(self._planned, self.recomputed, self._head)
+        advice = "; should it run out, lower micro_batch_tokens" if needed > budget else ""
         return (
             f"gradient_checkpointing: {self.recomputed} of {len(self._activations.layers)} layers are recomputed; a "
-            f"pack of {self._planned} tokens needs about {needed / 2**30:.1f} GiB, {free / 2**30:.1f} GiB are free"
+            f"pack of {self._planned} tokens needs about {_gib(needed + adapters)}, {_gib(free)} are free, "
+            f"{_gib(RESERVE)} of them in reserve{advice}"
         )
 
     def recompute_all(self) -> bool:
@@ -224,6 +227,10 @@ def free_memory(device: torch.device) -> int | None:
         return None
     unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     return torch.cuda.mem_get_info(device)[0] + unused
+
+
+def _gib(size: float) -> str:
+    return f"{size / 2**30:.1f} GiB"
 
 
 def _tensors(values: Iterable[Any]) -> Iterator[Tensor]:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal, Protocol, TypeVar, cast
 import torch
 from lightning import LightningModule
 from lightning.pytorch.core.optimizer import LightningOptimizer
-from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grad_norm_
@@ -251,7 +251,7 @@ class AdapterModule(LightningModule):
         optimizer = cast(LightningOptimizer, self.optimizers())
         largest = max(micro_batches, key=lambda pack: pack.input_ids.numel())
         if plan := self.checkpointing.prepare(largest.input_ids.numel(), lambda: loss_of(largest)):
-            rank_zero_info(plan)
+            self.print(plan)
         outputs = self._accumulate_within_memory(micro_batches, loss_of)
         norm = clip_grad_norm_(self.policy.trainable(), self.gradient_clip if self.gradient_clip > 0 else float("inf"))
         if not torch.isfinite(norm):

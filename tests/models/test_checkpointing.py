@@ -143,12 +143,16 @@ def test_a_plan_follows_memory_and_the_largest_pack(demo: TinyDemo) -> None:
     assert line is not None
     assert "0 of 2 layers" in line
     assert "a pack of 1000 tokens" in line
+    assert "lower micro_batch_tokens" not in line
     assert prepare(1000, 0.0) is None  # it is planned for
     assert flags() == [False, False]
     assert "1 of 2 layers" in str(prepare(2000, room(2000, 1)))
     assert flags() == [True, False]
     assert "1 of 2 layers" in str(prepare(2001, 1e15))  # what is recomputed stays so
-    assert "2 of 2 layers" in str(prepare(3000, 0.0))
+    line = prepare(3000, 0.0)
+    assert line is not None
+    assert "2 of 2 layers" in line
+    assert "lower micro_batch_tokens" in line
     assert flags() == [True, True]
     assert not plan.recompute_all()
 
