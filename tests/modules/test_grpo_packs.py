@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from qwen_lightning.__main__ import main
 from qwen_lightning.losses.base import LossOutput, StepTotals
 from qwen_lightning.losses.grpo import GRPOLoss, ImportanceLevel, LossType
 from qwen_lightning.models.attention import Layout
@@ -19,6 +22,7 @@ from qwen_lightning.modules.grpo import GRPOModule
 from qwen_lightning.rollout.base import Completion
 from qwen_lightning.rollout.experience import Experience
 from qwen_lightning.rollout.packs import TokenSequence, build_packs, sequence_logprobs
+from tests.conftest import Stage
 from tools.demo.tiny import TinyDemo
 
 pytestmark = pytest.mark.filterwarnings("ignore:loss. with importance_level")
@@ -147,6 +151,33 @@ def test_packed_loss_and_gradient_are_those_of_one_row_a_completion(
     epsilon = 0.2 if level == "token" else 0.02  # a completion's mean ratio is nearer to 1
     options = {"epsilon_low": epsilon, "epsilon_high": 1 + epsilon / 2 if loss_type == "cispo" else epsilon}
     compare(module_of(policy, loss_type=loss_type, importance_level=level, **options), experience(policy), 1e-5)
+
+
+def test_a_run_that_shares_prompts_takes_the_steps_of_one_that_does_not(trained: Stage, stage: Stage) -> None:
+    gradients, losses = [], []
+    for share in (False, True):
+        run = f"share-{share}"
+        shutil.copytree(trained.folder / "adapters", stage.folder / "adapters", dirs_exist_ok=True)
+        folder = stage.folder / f"{run}-first"
+        folder.mkdir()
+        changes = stage.changes("grpo", 1, run, every=10)
+        changes["model"]["init_args"] |= {
+            "rollout": {"class_path": "tests.modules.replay.ReplayRollout"},
+            "share_prompts": share,
+            "micro_batch_tokens": 700,
+            "gradient_clip": 0,
+        }
+        changes["trainer"]["callbacks"] = [
+            {"class_path": "tests.modules.replay.FirstStep", "init_args": {"folder": str(folder)}}
+        ]
+        assert main(["fit", "-c", "configs/grpo_sql.yaml", "-c", stage.overlay(run, changes)]) == 0
+        gradients.append(torch.load(folder / "gradients.pt"))
+        losses.append(json.loads((folder / "loss.json").read_text())["train/loss"])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5, abs=1e-7)
+    scale = max(float(value.abs().max()) for value in gradients[0].values())
+    assert scale > 0
+    for name, value in gradients[0].items():
+        torch.testing.assert_close(gradients[1][name], value, rtol=1e-4, atol=1e-6 * scale, msg=name)
 
 
 def test_packed_in_four_bits(demo: TinyDemo) -> None:
