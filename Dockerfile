@@ -28,7 +28,7 @@ COPY pyproject.toml README.md LICENSE ./
 COPY qwen_lightning ./qwen_lightning
 # The project's own ranges pin its packages.
 # hadolint ignore=DL3013
-RUN pip install ".[gpu,judge,postgres]"
+RUN pip install ".[gpu,judge,postgres,vllm]"
 
 USER 10001
 WORKDIR /work
