@@ -41,6 +41,7 @@ class StepGraphs:
         graph = torch.cuda.CUDAGraph()
         if self._pool is None:
             self._pool = torch.cuda.graph_pool_handle()  # one for all: they never run at once
-        with torch.cuda.graph(graph, pool=self._pool):
+        # Other threads may go on with CUDA meanwhile, such as NCCL's, which looks after its own.
+        with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
             self.step(rows, temperature)
         return graph

@@ -34,7 +34,8 @@ def plan_batches(
 ) -> Iterator[Batch]:
     """Batches within the limits; prompts of like length share one, so that little is padded.
 
-    A group stays whole unless it is beyond a limit by itself: then it comes in parts, of one row at least.
+    The longest come first: the buffers that they need serve for the others. A group stays whole unless it is beyond a
+    limit by itself: then it comes in parts, of one row at least.
 
     Args:
         lengths: Tokens of each prompt.
@@ -47,12 +48,12 @@ def plan_batches(
     prompts: list[int] = []
     counts: list[int] = []
     shape = CacheShape(0, 0, 0, room)
-    for index in sorted(range(len(lengths)), key=lambda index: lengths[index]):
+    for index in sorted(range(len(lengths)), key=lambda index: -lengths[index]):
         prompt_room = -(-lengths[index] // round_to) * round_to
         part = max(1, min(samples[index], max_rows, (max_tokens - prompt_room) // room))
         for start in range(0, samples[index], part):
             count = min(part, samples[index] - start)
-            grown = CacheShape(len(prompts) + 1, prompt_room, shape.rows + count, room)
+            grown = CacheShape(len(prompts) + 1, max(shape.prompt_room, prompt_room), shape.rows + count, room)
             if prompts and (grown.rows > max_rows or grown.tokens > max_tokens):
                 yield Batch(prompts, counts, shape)
                 prompts, counts = [], []

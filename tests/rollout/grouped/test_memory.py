@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from qwen_lightning.rollout.grouped.cache import CacheShape
@@ -27,11 +29,12 @@ def test_every_completion_once_within_the_limits(max_rows: int, max_tokens: int,
         assert longest <= shape.prompt_room < longest + round_to
         assert shape.rows <= max_rows
         assert shape.tokens <= max_tokens or shape.rows == 1  # one row is as little as can be
+    assert all(one.shape.prompt_room >= other.shape.prompt_room for one, other in pairwise(batches))
     assert [drawn[index] for index in range(len(LENGTHS))] == SAMPLES
 
 
 def test_groups_stay_whole_where_they_fit() -> None:
-    assert list(plan_batches([10, 20], [4, 4], 5, 8, 80)) == [Batch([0, 1], [4, 4], CacheShape(2, 20, 8, 5))]
+    assert list(plan_batches([10, 20], [4, 4], 5, 8, 80)) == [Batch([1, 0], [4, 4], CacheShape(2, 20, 8, 5))]
     assert [batch.counts for batch in plan_batches([10, 20], [4, 4], 5, 7, 80)] == [[4], [4]]
     assert [batch.counts for batch in plan_batches([10, 20], [4, 4], 5, 8, 79)] == [[4], [4]]
     assert [batch.counts for batch in plan_batches([20], [5], 5, 8, 30)] == [[2], [2], [1]]
