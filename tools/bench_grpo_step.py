@@ -2,6 +2,7 @@
 
 A step samples, verifies (at next to no cost), computes the reference's log-probs and updates the adapter with KL on,
 through the module's own training step; general prompts beside the task's carry KL alone. Tokens are the sampled ones.
+The note has how far the engine's log-probs are from the trainer's, on average.
 
 With `--demo FOLDER`, which `tools.demo.make_data`, `tools.demo.make_base` and the SFT stage have filled, the step is
 the demo's: its records, its adapter as policy and reference, and its SQL, which is run.
@@ -22,6 +23,7 @@ from qwen_lightning.data.batches import GRPOBatch
 from qwen_lightning.models.backbone import Quantization
 from qwen_lightning.models.policy import PolicyModel
 from qwen_lightning.rollout.base import RolloutEngine
+from qwen_lightning.rollout.experience import Experience
 from tools.bench.cases import RolloutCase, rollout_case
 from tools.bench.counting import counting_batch
 from tools.bench.demo_step import CASE, demo_policy, demo_run
@@ -118,8 +120,15 @@ def _measured(options: Options, module: GivenGRPO, batches: Sequence[GRPOBatch],
         tokens=statistics.mean(tokens),
         flops=statistics.mean(flops),
         baseline=how == BASELINE,
-        note=f"{sample.clock:.3g} s sample, {update.clock:.3g} s update",
+        note=f"{sample.clock:.3g} s sample, {update.clock:.3g} s update, log-probs differ by "
+        f"{logprob_difference(module.experiences[0]):.1e}",
     )
+
+
+def logprob_difference(experience: Experience) -> float:
+    """Between engine and trainer, on average, in the first step, in which the policy still is the reference."""
+    engine = torch.cat([completion.logprobs for completion in experience.completions])
+    return float((engine - torch.cat(experience.reference_logprobs).cpu()).abs().mean())
 
 
 def parser() -> argparse.ArgumentParser:

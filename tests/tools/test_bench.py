@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import shutil
 from pathlib import Path
@@ -102,18 +103,20 @@ def test_step_names_its_parts(capsys: pytest.CaptureFixture[str]) -> None:
     assert [row["how"] for row in rows] == list(bench_grpo_step.WAYS)
     check_figures(rows)
     for row in rows:
-        sample, update = (float(part.split()[0]) for part in row["note"].split(", "))
+        *parts, difference = row["note"].split(", ")
+        sample, update = (float(part.split()[0]) for part in parts)
         assert 0 < sample < number(row["s"])
         assert 0 < update < number(row["s"])
+        assert float(difference.split()[-1]) < 1e-5, "in fp32 the engines sample what the trainer computes"
 
 
 def test_the_demos_own_step(trained: Stage, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     demo: TinyDemo = trained.demo
     shutil.copytree(demo.root, tmp_path / "demo")
     shutil.copytree(trained.folder / "adapters", tmp_path / "demo" / "adapters")
-    bench_grpo_step.main([*QUICK, "--warmup", "0", "--demo", str(tmp_path / "demo")])
+    bench_grpo_step.main([*QUICK, "--warmup", "0", "--quantization", "none", "--demo", str(tmp_path / "demo")])
     rows = table(capsys.readouterr().out)
-    assert {row["case"] for row in rows} == {"demo 16x8:sql/40 nf4"}
+    assert {row["case"] for row in rows} == {"demo 16x8:sql/40 fp32"}
     check_figures(rows)
     with pytest.raises(SystemExit) as stopped:
         bench_grpo_step.main([*QUICK, "--demo", str(tmp_path)])
@@ -137,9 +140,9 @@ def test_sft_has_a_row_for_each_layout_and_peer(tmp_path: Path, capsys: pytest.C
 
 def test_one_command_runs_them_all(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "all.json"
-    all_of_them.main([*QUICK, "--warmup", "0", "--only", "update", "sft", "--json", str(path)])
+    all_of_them.main([*QUICK, "--warmup", "0", "--only", "rollout", "update", "--json", str(path)])
     rows = table(capsys.readouterr().out)
-    assert [row["benchmark"] for row in rows] == ["update"] * 2 + ["sft"] * 6
+    assert [row["benchmark"] for row in rows] == ["rollout"] * 6 + ["update"] * 2
     assert len(json.loads(path.read_text("utf-8"))["rows"]) == 8
 
 
@@ -175,6 +178,21 @@ def test_bad_options_are_one_error(
     printed = capsys.readouterr()
     assert said in printed.err.splitlines()[-1]
     assert not printed.out, "refused before anything is measured"
+
+
+@pytest.mark.skipif(importlib.util.find_spec("trl") is not None, reason="TRL is installed")
+def test_trl_is_asked_for_in_vain(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        bench_grpo_step.main(["--trl"])
+    assert capsys.readouterr().err.endswith("error: --trl: TRL is not installed; pip install trl\n")
+
+
+@pytest.mark.skipif(importlib.util.find_spec("trl") is None, reason="TRL is not installed")
+def test_trl_has_a_row(capsys: pytest.CaptureFixture[str]) -> None:
+    bench_grpo_step.main([*QUICK, "--cases", "2x4:24/8", "--trl"])
+    row = table(capsys.readouterr().out)[-1]
+    assert row["how"] == "TRL"
+    assert number(row["ratio"]) > 0
 
 
 def test_memory_that_runs_out_costs_its_row_alone(

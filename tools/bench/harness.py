@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 
 from qwen_lightning.models.chat import ChatRenderer
 from qwen_lightning.models.checkpointing import Checkpointing, recompute_layers
-from qwen_lightning.models.policy import PolicyModel
+from qwen_lightning.models.policy import POLICY, REFERENCE, PolicyModel
 from qwen_lightning.modules.base import AdapterModule
 from qwen_lightning.modules.grpo import GRPOModule
 from qwen_lightning.modules.sft import SFTModule
@@ -92,7 +92,7 @@ class GivenSFT(Given, SFTModule):
 
 
 class GivenGRPO(Given, GRPOModule):
-    """GRPO on a policy that is there already.
+    """GRPO on a policy that is there already, from its reference on.
 
     Its parts are `collect`, all before the update, and `sample` within it.
 
@@ -103,6 +103,11 @@ class GivenGRPO(Given, GRPOModule):
     def __init__(self, policy: PolicyModel, renderer: ChatRenderer, shared: bool, **settings: Any) -> None:
         super().__init__(policy, renderer, shared, **settings)
         self.experiences: list[Experience] = []
+
+    def configure_model(self) -> None:
+        super().configure_model()
+        # The case before has trained it.
+        self.policy.load_adapter(self.policy.adapter_state(REFERENCE), POLICY)
 
     @cached_property
     def collector(self) -> Collector:

@@ -118,7 +118,7 @@ class Report:
             seconds(middle.clock),
             seconds(min(lap.clock for lap in row.laps)),
             seconds(middle.computed) if row.peak is None else "",
-            f"{rate:,.0f}",
+            f"{rate:,.0f}" if rate >= 10 else f"{rate:.2g}",
             "1" if row.baseline else f"{ratio:.2f}" if ratio else "",
             f"{100 * share:.1f} %" if share else "",
             f"{row.peak / 2**30:.1f}" if row.peak is not None else "",
