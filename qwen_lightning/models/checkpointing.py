@@ -17,6 +17,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from qwen_lightning.errors import ConfigError
 from qwen_lightning.models.backbone import decoder_of, head_of
+from qwen_lightning.models.memory import free_memory
 
 CheckpointingMode = Literal["auto"] | bool
 
@@ -219,18 +220,6 @@ class Checkpointing:
         self.recomputed = count
         recompute_layers(self.model, count)
         return changed
-
-
-def free_memory(device: torch.device) -> int | None:
-    """Bytes that tensors can still take on a GPU, what torch holds unused included; None on other devices."""
-    if device.type != "cuda":
-        return None
-    unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    return torch.cuda.mem_get_info(device)[0] + unused
-
-
-def _gib(size: float) -> str:
-    return f"{size / 2**30:.1f} GiB"
 
 
 def _tensors(values: Iterable[Any]) -> Iterator[Tensor]:

@@ -16,11 +16,11 @@ from qwen_lightning.models.checkpointing import (
     Activations,
     Checkpointing,
     decoder_layers,
-    free_memory,
     layers_to_recompute,
     measure_activations,
     recompute_layers,
 )
+from qwen_lightning.models.memory import free_memory
 from qwen_lightning.models.policy import LoRASettings, PolicyModel
 from tools.demo.tiny import TinyDemo
 

@@ -9,12 +9,13 @@ import torch
 
 from qwen_lightning.errors import ConfigError
 from qwen_lightning.models.chat import ChatRenderer
+from qwen_lightning.models.memory import GIB, free_memory
 from qwen_lightning.models.policy import PolicyModel
 from qwen_lightning.rollout.base import Completion, RolloutEngine
 from qwen_lightning.rollout.generate import GenerateRollout
 from qwen_lightning.rollout.grouped.cache import CacheShape
 from qwen_lightning.rollout.grouped.decoder import Decoder, can_decode
-from qwen_lightning.rollout.grouped.memory import GIB, free_bytes, plan_batches, token_bytes, working_bytes
+from qwen_lightning.rollout.grouped.memory import plan_batches, token_bytes, working_bytes
 from qwen_lightning.rollout.grouped.session import DecodingSession
 from qwen_lightning.rollout.grouped.weights import DecoderWeights, Placement, merged_bytes
 
@@ -96,7 +97,8 @@ class GroupedRollout(RolloutEngine):
                     batch.prompts, session.decode(chosen, batch.counts, max_new_tokens, temperature), strict=True
                 ):
                     completions[index] += found
-        if policy.device.type == "cuda" and free_bytes(policy.device) < self.reserve:
+        free = free_memory(policy.device)
+        if free is not None and free < self.reserve:
             self.release()
         return completions
 
@@ -119,19 +121,19 @@ class GroupedRollout(RolloutEngine):
         if self.weights != "auto":
             return "resident" if self.weights == "nf4" else "merged"
         copy = merged_bytes(policy)
-        on_gpu = policy.device.type == "cuda"
-        fits = free_bytes(policy.device) > copy + 2 * self.reserve if on_gpu else copy <= _CPU_COPY
+        free = free_memory(policy.device)
+        fits = copy <= _CPU_COPY if free is None else copy + 2 * self.reserve < free
         return "merged" if fits else "resident"
 
     def _token_limit(self, decoder: Decoder) -> int:
         """Tokens whose keys and values may be held at once."""
         if self.batch_tokens is not None:
             return self.batch_tokens
-        if decoder.device.type != "cuda":
+        free = free_memory(decoder.device)
+        if free is None:
             return _CPU_TOKENS
-        free = free_bytes(decoder.device) - working_bytes(decoder, self.batch_size)
         held = 0 if self._session is None else self._session.shape.tokens
-        return max(1, free // token_bytes(decoder) + held)
+        return max(1, (free - working_bytes(decoder, self.batch_size)) // token_bytes(decoder) + held)
 
     def _session_for(self, decoder: Decoder, shape: CacheShape, eos_ids: list[int], limit: int) -> DecodingSession:
         """Buffers that hold a batch: the last one's where they do, else new ones, for both where the limit allows."""

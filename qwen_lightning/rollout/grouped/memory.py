@@ -5,13 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import torch
-
 from qwen_lightning.rollout.grouped.cache import CacheShape
 from qwen_lightning.rollout.grouped.decoder import Decoder
 from qwen_lightning.rollout.grouped.session import PREFILL_TOKENS
-
-GIB = 2**30
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +68,3 @@ def working_bytes(decoder: Decoder, rows: int) -> int:
     """Memory beside keys and values: the widest moments of a prefill, and of sampling in fp32."""
     prefill = PREFILL_TOKENS * (4 * decoder.intermediate + 6 * decoder.hidden) * decoder.dtype.itemsize
     return prefill + 4 * 4 * rows * decoder.embed.num_embeddings
-
-
-def free_bytes(device: torch.device) -> int:
-    """Memory of a GPU that can be had: the driver's free memory and what torch holds unused."""
-    free, _ = torch.cuda.mem_get_info(device)
-    return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
