@@ -222,6 +222,10 @@ class Checkpointing:
         return changed
 
 
+def _gib(size: float) -> str:
+    return f"{size / 2**30:.1f} GiB"
+
+
 def _tensors(values: Iterable[Any]) -> Iterator[Tensor]:
     for value in values:
         if isinstance(value, Tensor):

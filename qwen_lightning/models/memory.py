@@ -13,7 +13,3 @@ def free_memory(device: torch.device) -> int | None:
         return None
     unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     return torch.cuda.mem_get_info(device)[0] + unused
-
-
-def _gib(size: float) -> str:
-    return f"{size / 2**30:.1f} GiB"
