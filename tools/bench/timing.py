@@ -78,9 +78,9 @@ def peak_memory(device: torch.device, timing: Timing) -> Iterator[None]:
 
 
 def free(device: torch.device) -> None:
-    """Hand back what nothing refers to any more."""
-    gc.collect()
+    """Hand a GPU's memory back that nothing refers to any more; a module and its trainer refer to each other."""
     if device.type == "cuda":
+        gc.collect()
         torch.cuda.empty_cache()
 
 
