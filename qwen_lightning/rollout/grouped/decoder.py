@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from importlib.util import find_spec
 from typing import Any
@@ -12,9 +12,8 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import PreTrainedModel
 
-from qwen_lightning.models.backbone import decoder_of
-from qwen_lightning.models.policy import PolicyModel
-from qwen_lightning.rollout.grouped.weights import DecoderWeights
+from qwen_lightning.models.backbone import decoder_of, head_of
+from qwen_lightning.rollout.grouped.weights import LayerWeights
 
 #: Layer, queries (rows, heads, head size), keys and values (rows, key heads, head size) to (rows, heads, head size).
 Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
@@ -39,24 +38,24 @@ def can_decode(model: PreTrainedModel) -> bool:
 
 
 class Decoder:
-    """Qwen3 and its relations, computed on `DecoderWeights`.
+    """Qwen3 and its relations, computed on linear layers that are given.
 
     Args:
-        policy: The model.
-        weights: Its linear layers.
+        backbone: The model.
+        weights: Its decoder layers.
     """
 
-    def __init__(self, policy: PolicyModel, weights: DecoderWeights) -> None:
-        model: Any = decoder_of(policy.backbone)
+    def __init__(self, backbone: PreTrainedModel, weights: Sequence[LayerWeights]) -> None:
+        model: Any = decoder_of(backbone)
         config = model.config
-        self.weights, self.head = weights, policy.head
+        self.weights, self.head = weights, head_of(backbone)
         self.embed, self.rotary, self.norm = model.embed_tokens, model.rotary_emb, model.norm.weight
         self.epsilon = config.rms_norm_eps
         self.heads, self.key_heads = config.num_attention_heads, config.num_key_value_heads
         self.size = _head_size(config)
         self.scale = model.layers[0].self_attn.scaling
         self.layers, self.hidden, self.intermediate = len(model.layers), config.hidden_size, config.intermediate_size
-        self.device, self.dtype = policy.device, policy.backbone.dtype
+        self.device, self.dtype = self.embed.weight.device, backbone.dtype
         # On a GPU each becomes a kernel or two, as all else in a layer is; dynamic shapes, so they compile once.
         fuse = partial(torch.compile, dynamic=True) if self.device.type == "cuda" else lambda function: function
         self._rotated, self._gated, self._added = fuse(_rotated), fuse(_gated), fuse(_added)
@@ -75,7 +74,7 @@ class Decoder:
         x = self.embed(ids)
         cos, sin = self.rotary(x[None], positions[None])
         cos, sin = cos[0, :, None], sin[0, :, None]
-        layers = self.weights.layers
+        layers = self.weights
         normed = functional.rms_norm(x, self.norm.shape, layers[0].input_norm, self.epsilon)
         for index, layer in enumerate(layers):
             qkv = layer.qkv(normed).view(len(x), -1, self.size)

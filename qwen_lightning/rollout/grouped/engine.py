@@ -57,6 +57,7 @@ class GroupedRollout(RolloutEngine):
             raise ConfigError(f"weights {weights!r} is unknown; use auto, nf4 or bf16")
         self.weights, self.batch_size, self.batch_tokens = weights, batch_size, batch_tokens
         self.reserve = int(reserve_gib * GIB)
+        self._weights: DecoderWeights | None = None
         self._decoder: Decoder | None = None
         self._session: DecodingSession | None = None
 
@@ -104,17 +105,19 @@ class GroupedRollout(RolloutEngine):
 
     def release(self) -> None:
         """Free buffers, graphs and the merged copy; the next rollout makes them anew."""
-        self._decoder = self._session = None
+        self._weights = self._decoder = self._session = None
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
     def _prepared(self, policy: PolicyModel) -> Decoder:
         """The decoder of this policy where it lies now, its weights up to date."""
-        decoder = self._decoder
-        if decoder is None or decoder.weights.policy is not policy or decoder.device != policy.device:
-            self._decoder = self._session = None  # before the new ones take their memory
-            self._decoder = decoder = Decoder(policy, DecoderWeights(policy, self._placement(policy)))
-        decoder.weights.refresh()
+        weights, decoder = self._weights, self._decoder
+        if weights is None or decoder is None or weights.policy is not policy or decoder.device != policy.device:
+            weights = decoder = None  # before the new ones take their memory
+            self._weights = self._decoder = self._session = None
+            self._weights = weights = DecoderWeights(policy, self._placement(policy))
+            self._decoder = decoder = Decoder(policy.backbone, weights.layers)
+        weights.refresh()
         return decoder
 
     def _placement(self, policy: PolicyModel) -> Placement:

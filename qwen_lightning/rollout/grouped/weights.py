@@ -43,6 +43,21 @@ class LayerWeights:
     gate_up: Projection
     down: Projection
 
+    @classmethod
+    def of(cls, layer: Any, projection: Callable[[list[nn.Module]], Projection]) -> LayerWeights:
+        """From a transformers layer, its linear modules made to projections by common input."""
+        qkv, out, gate_up, down = map(projection, projections(layer))
+        return cls(
+            input_norm=layer.input_layernorm.weight,
+            post_norm=layer.post_attention_layernorm.weight,
+            q_norm=_norm_weight(layer.self_attn, "q_norm"),
+            k_norm=_norm_weight(layer.self_attn, "k_norm"),
+            qkv=qkv,
+            out=out,
+            gate_up=gate_up,
+            down=down,
+        )
+
 
 class DecoderWeights:
     """The weights of all layers under the adapter in use; `refresh` follows the adapter.
@@ -59,7 +74,7 @@ class DecoderWeights:
         self._scratch: Scratch | None = None
         self._projections: list[_Merged | _Beside] = []
         self._state: tuple[Any, ...] = ()
-        self.layers = [self._layer(layer) for layer in _layers(policy)]
+        self.layers = [LayerWeights.of(layer, self._projection) for layer in _layers(policy)]
 
     def refresh(self) -> None:
         """Follow the adapter in use; costs nothing where nothing changed."""
@@ -69,19 +84,6 @@ class DecoderWeights:
             for projection in self._projections:
                 projection.follow(adapter)
             self._state = state
-
-    def _layer(self, layer: Any) -> LayerWeights:
-        qkv, out, gate_up, down = map(self._projection, _projections(layer))
-        return LayerWeights(
-            input_norm=layer.input_layernorm.weight,
-            post_norm=layer.post_attention_layernorm.weight,
-            q_norm=_norm_weight(layer.self_attn, "q_norm"),
-            k_norm=_norm_weight(layer.self_attn, "k_norm"),
-            qkv=qkv,
-            out=out,
-            gate_up=gate_up,
-            down=down,
-        )
 
     def _projection(self, modules: Sequence[nn.Module]) -> Projection:
         dtype = self.policy.backbone.dtype
@@ -111,7 +113,7 @@ class DecoderWeights:
 
 def merged_bytes(policy: PolicyModel) -> int:
     """Memory that a merged copy takes."""
-    bases = [_base(module) for layer in _layers(policy) for modules in _projections(layer) for module in modules]
+    bases = [_base(module) for layer in _layers(policy) for modules in projections(layer) for module in modules]
     return policy.backbone.dtype.itemsize * sum(base.in_features * base.out_features for base in bases)
 
 
@@ -183,8 +185,8 @@ def _bias(bases: Sequence[Any], weight: Tensor) -> Tensor | None:
     return torch.cat([weight.new_zeros(base.out_features) if base.bias is None else base.bias for base in bases])
 
 
-def _projections(layer: Any) -> tuple[list[nn.Module], ...]:
-    """The layer's linear modules, by common input."""
+def projections(layer: Any) -> tuple[list[nn.Module], ...]:
+    """A decoder layer's linear modules, by common input: queries with keys and values, out, gate with up, down."""
     attention, mlp = layer.self_attn, layer.mlp
     return (
         [attention.q_proj, attention.k_proj, attention.v_proj],

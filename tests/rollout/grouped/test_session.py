@@ -44,8 +44,9 @@ def decoded_by_kernels(base: str, prompts: list[list[int]]) -> tuple[list[list[i
             return self._attend_in_kernel(*args)
 
     with policy.evaluating():
-        decoder = Decoder(policy, DecoderWeights(policy, "merged"))
-        decoder.weights.refresh()
+        weights = DecoderWeights(policy, "merged")
+        weights.refresh()
+        decoder = Decoder(policy.backbone, weights.layers)
         (batch,) = plan_batches([len(prompt) for prompt in prompts], [2] * len(prompts), 7, 100, 10**6, 16)
         session = KernelSession(decoder, batch.shape, renderer.eos_ids, row_buckets=True)
         found: list[list[int]] = [[]] * len(prompts)
@@ -65,7 +66,7 @@ def test_kernels_and_session_are_generate(interpreter: Executor, demo: TinyDemo,
 
 def test_a_step_waits_for_nothing(policy: PolicyModel, renderer: ChatRenderer) -> None:
     """What a CUDA graph captures must not look at a value: fake tensors have none."""
-    decoder = Decoder(policy, DecoderWeights(policy, "merged"))
+    decoder = Decoder(policy.backbone, DecoderWeights(policy, "merged").layers)
     session = DecodingSession(decoder, CacheShape(2, 8, 4, 6), renderer.eos_ids, row_buckets=True)
 
     def attend(layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
