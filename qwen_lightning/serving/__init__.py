@@ -1,0 +1,1 @@
+"""Serving: requests find their adapter, and one backbone answers them all."""

@@ -1,0 +1,172 @@
+"""What is asked of the engine for one completion, and what comes back token by token."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from typing import Literal
+
+from qwen_lightning.errors import QwenLightningError
+
+FinishReason = Literal["stop", "length", "cancelled"]
+MOST_ALTERNATIVES = 20
+
+
+class RequestError(QwenLightningError):
+    """A request that the engine cannot take as it is, now or later."""
+
+
+class QueueFullError(QwenLightningError):
+    """As many requests wait as may; later there will be room."""
+
+
+class EngineClosedError(QwenLightningError):
+    """The engine takes no more requests: it is shutting down."""
+
+
+class GenerationError(QwenLightningError):
+    """A completion that was begun and could not be finished."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How one completion is sampled.
+
+    Args:
+        max_tokens: Length limit of the completion, its end of turn included.
+        temperature: Divides the logits; 0 is greedy.
+        top_p: Samples among the fewest likeliest tokens whose probabilities reach this sum (Holtzman and others, The
+            Curious Case of Neural Text Degeneration, 2020).
+        seed: The same seed draws the same tokens, whatever else is in the batch, but for rounding. None draws one.
+        stop_ids: Token ids that end the completion, beside the engine's own.
+        alternatives: How many of the likeliest tokens each token comes with.
+
+    Raises:
+        RequestError: A setting is out of its range.
+    """
+
+    max_tokens: int = 256
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int | None = None
+    stop_ids: tuple[int, ...] = ()
+    alternatives: int = 0
+
+    def __post_init__(self) -> None:
+        if self.max_tokens < 1:
+            raise RequestError(f"max_tokens is {self.max_tokens}; it must be at least 1")
+        if not (math.isfinite(self.temperature) and self.temperature >= 0):
+            raise RequestError(f"temperature is {self.temperature}; it must be a number of at least 0")
+        if not 0 < self.top_p <= 1:
+            raise RequestError(f"top_p is {self.top_p}; it must be above 0 and at most 1")
+        if not 0 <= self.alternatives <= MOST_ALTERNATIVES:
+            raise RequestError(f"{self.alternatives} top log-probs a token; from 0 to {MOST_ALTERNATIVES} can be had")
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """One token of a completion.
+
+    Args:
+        id: Its id; the one that ends the turn is among a completion's tokens.
+        logprob: Log-prob under the model's own distribution: softmax(logits), before temperature and top-p.
+        alternatives: Ids and log-probs of the likeliest tokens, descending, where they were asked for.
+    """
+
+    id: int
+    logprob: float
+    alternatives: tuple[tuple[int, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    reason: FinishReason | None
+    error: QwenLightningError | None = None
+
+
+class Generation:
+    """A completion under way. One reader iterates over its tokens, with `for` or, in an event loop, `async for`.
+
+    The iteration ends with the completion; then `finish_reason` says why. It raises where the engine could not finish.
+
+    Args:
+        prompt: Token ids.
+        adapter: Name of the adapter that answers; None: the bare backbone.
+        sampling: How.
+        on_cancel: Tells the engine.
+    """
+
+    def __init__(
+        self,
+        prompt: Sequence[int],
+        adapter: str | None,
+        sampling: Sampling,
+        on_cancel: Callable[[Generation], None],
+    ) -> None:
+        self.prompt, self.adapter, self.sampling = list(prompt), adapter, sampling
+        self.finish_reason: FinishReason | None = None
+        self.cancelled = False
+        self._on_cancel = on_cancel
+        self._events: SimpleQueue[Token | _End] = SimpleQueue()
+        self._wake: Callable[[], object] = lambda: None
+
+    def cancel(self) -> None:
+        """Stop. Its place is free before the engine's next step; of one that is done, nothing changes."""
+        self._on_cancel(self)
+
+    def __iter__(self) -> Iterator[Token]:
+        while True:
+            event = self._events.get()
+            if isinstance(event, _End):
+                self._finish(event)
+                return
+            yield event
+
+    async def __aiter__(self) -> AsyncIterator[Token]:
+        loop, news = asyncio.get_running_loop(), asyncio.Event()
+        self._wake = lambda: loop.call_soon_threadsafe(news.set)
+        while True:
+            news.clear()  # before looking: what comes later sets it anew
+            try:
+                event = self._events.get_nowait()
+            except Empty:
+                await news.wait()
+                continue
+            if isinstance(event, _End):
+                self._finish(event)
+                return
+            yield event
+
+    def tokens(self) -> list[Token]:
+        """All tokens, once the completion is done."""
+        return list(self)
+
+    # ------------------------------------------------------------------ the engine's side
+
+    def put(self, token: Token) -> None:
+        """Hand a token to the reader."""
+        self._put(token)
+
+    def end(self, reason: FinishReason) -> None:
+        """Tell the reader that this was all."""
+        self._put(_End(reason))
+
+    def fail(self, error: QwenLightningError) -> None:
+        """Tell the reader that there will be no more, and why."""
+        self._put(_End(None, error))
+
+    def _put(self, event: Token | _End) -> None:
+        self._events.put(event)
+        try:
+            self._wake()
+        except RuntimeError:  # the reader's event loop is closed, and with it the reader gone
+            self.cancel()
+
+    def _finish(self, event: _End) -> None:
+        self._events.put(event)  # for whoever iterates again
+        if event.error is not None:
+            raise event.error
+        self.finish_reason = event.reason
