@@ -13,7 +13,7 @@ from threading import Condition, Thread
 import torch
 from transformers import PreTrainedModel
 
-from qwen_lightning.errors import ConfigError, QwenLightningError
+from qwen_lightning.errors import ConfigError, QwenLightningError, RequestError
 from qwen_lightning.serving.adapters import AdapterLibrary, AdapterSlots
 from qwen_lightning.serving.batch import Batch
 from qwen_lightning.serving.generation import (
@@ -22,7 +22,6 @@ from qwen_lightning.serving.generation import (
     Generation,
     GenerationError,
     QueueFullError,
-    RequestError,
     Sampling,
     Token,
 )
@@ -130,15 +129,18 @@ class Engine:
 
     def _check(self, prompt: Sequence[int], adapter: str | None, sampling: Sampling) -> None:
         if adapter is not None and adapter not in self.library:
-            raise RequestError(f"there is no adapter {adapter!r}; there are {', '.join(self.library) or 'none'}")
+            raise RequestError(
+                "model", f"there is no adapter {adapter!r}; there are {', '.join(self.library) or 'none'}"
+            )
         if not prompt:
-            raise RequestError("the prompt is empty")
+            raise RequestError("messages", "the prompt is empty")
         if not all(0 <= token < self._vocabulary for token in prompt):
-            raise RequestError(f"the prompt has ids outside of the model's 0 … {self._vocabulary - 1}")
+            raise RequestError("messages", f"the prompt has ids outside of the model's 0 … {self._vocabulary - 1}")
         if len(prompt) + sampling.max_tokens > self.max_length:
             raise RequestError(
+                "max_tokens",
                 f"a prompt of {len(prompt)} tokens and a completion of up to {sampling.max_tokens} are more than the "
-                f"{self.max_length} that this server takes; shorten the prompt or ask for fewer tokens"
+                f"{self.max_length} that this server takes; shorten the prompt or ask for fewer tokens",
             )
 
     def _cancel(self, generation: Generation) -> None:

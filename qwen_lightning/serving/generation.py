@@ -9,14 +9,10 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Literal
 
-from qwen_lightning.errors import QwenLightningError
+from qwen_lightning.errors import QwenLightningError, RequestError
 
 FinishReason = Literal["stop", "length", "cancelled"]
-MOST_ALTERNATIVES = 20
-
-
-class RequestError(QwenLightningError):
-    """A request that the engine cannot take as it is, now or later."""
+MOST_TOP_LOGPROBS = 20
 
 
 class QueueFullError(QwenLightningError):
@@ -42,7 +38,7 @@ class Sampling:
             Curious Case of Neural Text Degeneration, 2020).
         seed: The same seed draws the same tokens, whatever else is in the batch, but for rounding. None draws one.
         stop_ids: Token ids that end the completion, beside the engine's own.
-        alternatives: How many of the likeliest tokens each token comes with.
+        top_logprobs: How many of the likeliest tokens each token comes with.
 
     Raises:
         RequestError: A setting is out of its range.
@@ -53,17 +49,17 @@ class Sampling:
     top_p: float = 1.0
     seed: int | None = None
     stop_ids: tuple[int, ...] = ()
-    alternatives: int = 0
+    top_logprobs: int = 0
 
     def __post_init__(self) -> None:
         if self.max_tokens < 1:
-            raise RequestError(f"max_tokens is {self.max_tokens}; it must be at least 1")
+            raise RequestError("max_tokens", f"{self.max_tokens} is too few; give at least 1")
         if not (math.isfinite(self.temperature) and self.temperature >= 0):
-            raise RequestError(f"temperature is {self.temperature}; it must be a number of at least 0")
+            raise RequestError("temperature", f"{self.temperature} cannot be; give a number of at least 0")
         if not 0 < self.top_p <= 1:
-            raise RequestError(f"top_p is {self.top_p}; it must be above 0 and at most 1")
-        if not 0 <= self.alternatives <= MOST_ALTERNATIVES:
-            raise RequestError(f"{self.alternatives} top log-probs a token; from 0 to {MOST_ALTERNATIVES} can be had")
+            raise RequestError("top_p", f"{self.top_p} cannot be; give a number above 0 and at most 1")
+        if not 0 <= self.top_logprobs <= MOST_TOP_LOGPROBS:
+            raise RequestError("top_logprobs", f"{self.top_logprobs} cannot be had; give 0 to {MOST_TOP_LOGPROBS}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +69,12 @@ class Token:
     Args:
         id: Its id; the one that ends the turn is among a completion's tokens.
         logprob: Log-prob under the model's own distribution: softmax(logits), before temperature and top-p.
-        alternatives: Ids and log-probs of the likeliest tokens, descending, where they were asked for.
+        top_logprobs: Ids and log-probs of the likeliest tokens, descending, where they were asked for.
     """
 
     id: int
     logprob: float
-    alternatives: tuple[tuple[int, float], ...] = ()
+    top_logprobs: tuple[tuple[int, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,8 +30,8 @@ def sample(logits: Tensor, settings: Sequence[Sampling], uniforms: Sequence[floa
         ids[chosen] = _drawn(scores[chosen], [settings[row] for row in drawn], numbers)
     normalizer = scores.logsumexp(-1)
     logprobs = (scores.gather(1, ids[:, None])[:, 0] - normalizer).tolist()
-    alternatives = _alternatives(scores, normalizer, settings)
-    return [Token(*each) for each in zip(ids.tolist(), logprobs, alternatives, strict=True)]
+    tops = _top_logprobs(scores, normalizer, settings)
+    return [Token(*each) for each in zip(ids.tolist(), logprobs, tops, strict=True)]
 
 
 def _drawn(scores: Tensor, settings: Sequence[Sampling], numbers: Tensor) -> Tensor:
@@ -57,16 +57,16 @@ def _nucleus(probabilities: Tensor, limits: Tensor) -> Tensor:
     return torch.zeros_like(ordered).scatter(-1, order, ordered.masked_fill(before >= limits[:, None], 0.0))
 
 
-def _alternatives(
+def _top_logprobs(
     scores: Tensor, normalizer: Tensor, settings: Sequence[Sampling]
 ) -> list[tuple[tuple[int, float], ...]]:
     """The likeliest tokens of the rows that ask for them."""
-    most = max(own.alternatives for own in settings)
+    most = max(own.top_logprobs for own in settings)
     if not most:
         return [()] * len(settings)
     top = scores.topk(min(most, scores.shape[-1]))
     ids, logprobs = top.indices.tolist(), (top.values - normalizer[:, None]).tolist()
     return [
-        tuple(zip(row_ids, row_logprobs, strict=True))[: own.alternatives]
+        tuple(zip(row_ids, row_logprobs, strict=True))[: own.top_logprobs]
         for row_ids, row_logprobs, own in zip(ids, logprobs, settings, strict=True)
     ]

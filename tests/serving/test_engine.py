@@ -16,7 +16,7 @@ import torch
 from transformers import MistralConfig, MistralForCausalLM
 
 from qwen_lightning.adapters.manifest import WEIGHTS_FILE
-from qwen_lightning.errors import AdapterError, ConfigError
+from qwen_lightning.errors import AdapterError, ConfigError, RequestError
 from qwen_lightning.serving.adapters import AdapterLibrary
 from qwen_lightning.serving.engine import Engine
 from qwen_lightning.serving.generation import (
@@ -24,7 +24,6 @@ from qwen_lightning.serving.generation import (
     Generation,
     GenerationError,
     QueueFullError,
-    RequestError,
     Sampling,
     Token,
 )
@@ -226,23 +225,23 @@ def test_a_seed_draws_the_same_alone_and_in_company(make_engine: MakeEngine, pro
     assert len({tuple(tokens) for tokens in one}) == 5
 
 
-def test_alternatives_and_logprobs_are_the_models_own(make_engine: MakeEngine, prompts: Prompts) -> None:
+def test_top_logprobs_and_logprobs_are_the_models_own(make_engine: MakeEngine, prompts: Prompts) -> None:
     engine = make_engine(eos_ids=[])
-    with_some = engine.submit(prompts[0], "sql", Sampling(5, temperature=1.0, seed=1, alternatives=4))
-    with_more = engine.submit(prompts[1], "fc", Sampling(5, alternatives=20))
+    with_some = engine.submit(prompts[0], "sql", Sampling(5, temperature=1.0, seed=1, top_logprobs=4))
+    with_more = engine.submit(prompts[1], "fc", Sampling(5, top_logprobs=20))
     without = engine.submit(prompts[1], "fc", Sampling(5, temperature=2.0, seed=1))
     for token in with_some.tokens():
-        logprobs = [logprob for _, logprob in token.alternatives]
+        logprobs = [logprob for _, logprob in token.top_logprobs]
         assert len(logprobs) == 4
         assert logprobs == sorted(logprobs, reverse=True)
         assert token.logprob <= logprobs[0] + 1e-6
     for token in with_more.tokens():
-        assert token.alternatives[0] == (token.id, pytest.approx(token.logprob))
-        assert len(token.alternatives) == 20
+        assert token.top_logprobs[0] == (token.id, pytest.approx(token.logprob))
+        assert len(token.top_logprobs) == 20
     first = without.tokens()[0]
-    assert first.alternatives == ()
-    again = engine.submit(prompts[1], "fc", Sampling(1, alternatives=20)).tokens()[0]
-    known = dict(again.alternatives)
+    assert first.top_logprobs == ()
+    again = engine.submit(prompts[1], "fc", Sampling(1, top_logprobs=20)).tokens()[0]
+    known = dict(again.top_logprobs)
     if first.id in known:
         assert first.logprob == pytest.approx(known[first.id], abs=1e-4)  # temperature 2 did not change it
 
@@ -396,16 +395,16 @@ def test_two_hundred_at_once_and_none_is_lost_or_swapped(
 @pytest.mark.parametrize(
     ("prompt", "adapter", "sampling", "message"),
     [
-        ([5], "cypher", {}, "there is no adapter 'cypher'; there are fc, slot, sql"),
+        ([5], "cypher", {}, "model: there is no adapter 'cypher'; there are fc, slot, sql"),
         ([], "sql", {}, "the prompt is empty"),
         ([5, 99999], "sql", {}, "ids outside of the model's 0 … 1029"),
         ([-1], "sql", {}, "ids outside"),
         ([5] * 200, "sql", {"max_tokens": 57}, "200 tokens and a completion of up to 57 are more than the 256"),
-        ([5], "sql", {"max_tokens": 0}, "max_tokens is 0"),
-        ([5], "sql", {"temperature": -0.1}, "temperature is -0.1"),
-        ([5], "sql", {"temperature": float("nan")}, "temperature is nan"),
-        ([5], "sql", {"top_p": 0.0}, "top_p is 0.0"),
-        ([5], "sql", {"alternatives": 21}, "from 0 to 20"),
+        ([5], "sql", {"max_tokens": 0}, "max_tokens: 0 is"),
+        ([5], "sql", {"temperature": -0.1}, "temperature: -0.1"),
+        ([5], "sql", {"temperature": float("nan")}, "temperature: nan"),
+        ([5], "sql", {"top_p": 0.0}, "top_p: 0.0"),
+        ([5], "sql", {"top_logprobs": 21}, "top_logprobs: 21 .* 0 to 20"),
     ],
 )
 def test_requests_that_cannot_be_met(
