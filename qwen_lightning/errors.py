@@ -29,6 +29,20 @@ class DataError(QwenLightningError):
         super().__init__(place + message)
 
 
+class RequestError(DataError):
+    """A chat request that cannot be answered as it stands.
+
+    Args:
+        field: The request's field at fault, such as `messages.0.content`.
+        message: What is wrong and what to do about it.
+        file: The file that holds the request, where one does.
+    """
+
+    def __init__(self, field: str, message: str, file: str | Path | None = None) -> None:
+        self.field, self.fault = field, message
+        super().__init__(f"{field}: {message}" if field else message, file)
+
+
 class ConfigError(QwenLightningError):
     """A setting, or a combination of settings, that cannot be meant."""
 

@@ -1,20 +1,24 @@
-"""What the verbs without a model need of a config: its tasks and its rewards."""
+"""What the verbs without a model need of a config: its tasks, its rewards and its router."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
+from qwen_lightning.adapters.manifest import MANIFEST_FILE
 from qwen_lightning.config_files import read_config
 from qwen_lightning.errors import ConfigError
 from qwen_lightning.rewards.table import RewardTable
+from qwen_lightning.serving.planning import Planner
+from qwen_lightning.serving.router import Router
 from qwen_lightning.tasks.registry import TaskRegistry
 
 SECTIONS = {"tasks": TaskRegistry, "rewards": RewardTable}
+_ROUTER = "qwen_lightning.serving.router.RuleRouter"
 #: Argument of TaskRegistry to the executor that `--databases` means where a config names none.
 EMBEDDED = {
     "sql": "qwen_lightning.execution.sql.executors.DuckDBExecutor",
@@ -25,13 +29,18 @@ EMBEDDED = {
 def add_workbench_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments `-c` and `--databases`, which `load_workbench` takes."""
     parser.add_argument("--databases", metavar="DIR", help="folder of databases that SQL and Cypher run on")
+    add_config_argument(parser)
+
+
+def add_config_argument(parser: argparse.ArgumentParser) -> None:
+    """The argument `-c`."""
     parser.add_argument(
         "-c",
         "--config",
         action="append",
         default=[],
         metavar="CONFIG",
-        help="YAML with tasks, executors or reward weights of one's own; may repeat, the later wins",
+        help="YAML with tasks, executors, reward weights or router rules of one's own; may repeat, the later wins",
     )
 
 
@@ -56,7 +65,7 @@ def load_workbench(
         parser.add_class_arguments(kind, name)
     values = parser.get_defaults()
     for path in configs:
-        values = _merge(parser, _sections(path), values, str(path))
+        values = _merge(parser, _sections(path, SECTIONS), values, str(path))
     if databases is not None:
         if not Path(databases).is_dir():
             raise ConfigError(f"--databases {databases}: no such folder")
@@ -74,9 +83,50 @@ def load_workbench(
     return registry, rewards
 
 
-def _sections(path: str | Path) -> dict[str, Any]:
+def load_planner(configs: Sequence[str | Path] = (), adapters: str | Path | None = None) -> Planner:
+    """Build the router of the `router` section of configs, over the tasks of their `tasks` section.
+
+    Args:
+        configs: YAML files, of which the later wins. `router.class_path` names a router of one's own.
+        adapters: Folder whose adapters are the ones that are there, over what the configs say.
+
+    Raises:
+        ConfigError: A file cannot be read, a section does not fit, or the folder holds no adapter.
+    """
+    import qwen_lightning.serving.router  # noqa: F401  a short class name in YAML is one of an imported class
+
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_subclass_arguments(Router, "router", default={"class_path": _ROUTER})
+    parser.add_argument("--systems", type=dict[str, str], default={})
+    values = parser.get_defaults()
+    for path in configs:
+        values = _merge(parser, _sections(path, ("router", "systems")), values, str(path))
+    if adapters is not None:
+        values = _merge(parser, {"router": {"init_args": {"available": adapter_names(adapters)}}}, values, "--adapters")
+    try:
+        built = parser.instantiate_classes(values)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"router cannot be built: {error}") from error
+    return Planner(load_workbench(configs)[0], built.router, built.systems)
+
+
+def adapter_names(folder: str | Path) -> list[str]:
+    """The names of the adapters in a folder, by their manifests' folders.
+
+    Raises:
+        ConfigError: There is no such folder, or no adapter in it.
+    """
+    if not Path(folder).is_dir():
+        raise ConfigError(f"--adapters {folder}: no such folder")
+    names = sorted(manifest.parent.name for manifest in Path(folder).glob(f"*/{MANIFEST_FILE}"))
+    if not names:
+        raise ConfigError(f"--adapters {folder}: no adapter in it; each is a folder with a {MANIFEST_FILE}")
+    return names
+
+
+def _sections(path: str | Path, names: Iterable[str]) -> dict[str, Any]:
     loaded = read_config(path)
-    return {name: loaded[name] for name in SECTIONS if loaded.get(name) is not None}
+    return {name: loaded[name] for name in names if loaded.get(name) is not None}
 
 
 def _merge(parser: ArgumentParser, sections: dict[str, Any], base: Namespace, source: str) -> Namespace:

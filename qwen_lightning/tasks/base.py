@@ -36,6 +36,8 @@ class Task(ABC, Generic[R]):
 
     name: ClassVar[str]
     record_type: ClassVar[type[RecordBase]] = RecordBase
+    #: How to answer: what the system message says after the tag, before schema or slots.
+    rule: ClassVar[str] = ""
 
     def tag(self, record: R) -> str | None:
         """The task tag, first line of the system message; None for plain chat."""

@@ -31,9 +31,10 @@ class FunctionCall(VerifiedTask[FunctionCallRecord]):
     checks = (*_OF_CALLS, "no_extra_text", "match")
     decides = "match"
     implied = frozenset(_OF_CALLS)
+    rule = "Answer with tool calls and nothing else; where no tool fits, say so in one sentence."
 
     def system(self, record: FunctionCallRecord) -> str:
-        return "Answer with tool calls and nothing else; where no tool fits, say so in one sentence."
+        return self.rule
 
     def tools(self, record: FunctionCallRecord) -> list[dict[str, Any]]:
         return [tool.model_dump() for tool in record.tools]

@@ -20,12 +20,13 @@ class IntentRewrite(VerifiedTask[IntentRewriteRecord]):
     decides = "exact"
     implied = frozenset({"overlap"})
     graded = frozenset({"overlap"})
+    rule = "Answer with the last message rewritten so that it stands alone, and nothing else."
 
     def tag(self, record: IntentRewriteRecord) -> str:
         return "[TASK=INTENT_REWRITE]"
 
     def system(self, record: IntentRewriteRecord) -> str:
-        return "Answer with the last message rewritten so that it stands alone, and nothing else."
+        return self.rule
 
     def validate(self, record: IntentRewriteRecord) -> None:
         """A gold says something.

@@ -24,8 +24,6 @@ class QueryTask(VerifiedTask[R]):
 
     decides = "match"
     implied = frozenset({"executes", "parses"})
-    #: What the system message says before the schema.
-    rule: ClassVar[str]
 
     def __init__(self, executor: QueryExecutor | None = None) -> None:
         self.executor = executor

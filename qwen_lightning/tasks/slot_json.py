@@ -33,13 +33,14 @@ class SlotJSON(VerifiedTask[SlotRecord]):
     decides = "f1"
     implied = frozenset({"json", "schema", "grounded"})
     graded = frozenset({"f1"})
+    rule = "Answer with one JSON object for this schema and nothing else."
 
     def tag(self, record: SlotRecord) -> str:
         return "[TASK=SLOT_JSON]"
 
     def system(self, record: SlotRecord) -> str:
         schema = json.dumps(record.slots, ensure_ascii=False)
-        return f"Answer with one JSON object for this schema and nothing else.\n{schema}"
+        return f"{self.rule}\n{schema}"
 
     def target(self, record: SlotRecord) -> str:
         super().target(record)

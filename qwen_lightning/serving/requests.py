@@ -1,0 +1,226 @@
+"""The OpenAI chat request, as far as it is understood here; fields that are not known are passed over."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from qwen_lightning.errors import RequestError
+from qwen_lightning.records import Tool, Turn
+
+MAX_CHOICES = 16
+MAX_STOPS = 4
+_TEXT_PARTS = ("text", "input_text", "output_text", "refusal")
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class CalledFunction(_Part):
+    """What a call calls; `arguments` is JSON text, as OpenAI sends it."""
+
+    name: str = Field(min_length=1)
+    arguments: str = "{}"
+
+
+class RequestedCall(_Part):
+    """A call that the assistant made in an earlier turn."""
+
+    id: str = ""
+    function: CalledFunction
+
+
+class ChatMessage(_Part):
+    """One message; content in text parts is joined."""
+
+    role: Literal["system", "developer", "user", "assistant", "tool", "function"]
+    content: str = ""
+    tool_calls: list[RequestedCall] = []
+    tool_call_id: str | None = None
+    name: str | None = None
+
+    @field_validator("content", mode="before")
+    @classmethod
+    def _join_parts(cls, value: Any) -> Any:
+        if value is None:
+            return ""
+        if not isinstance(value, list):
+            return value
+        texts = []
+        for part in value:
+            kind = part.get("type") if isinstance(part, dict) else None
+            text = part.get("text", part.get("refusal")) if isinstance(part, dict) else None
+            if kind not in _TEXT_PARTS or not isinstance(text, str):
+                raise ValueError(f"holds a part of type {kind!r}; only text is understood")
+            texts.append(text)
+        return "\n".join(texts)
+
+    @field_validator("tool_calls", mode="before")
+    @classmethod
+    def _no_null(cls, value: Any) -> Any:
+        return [] if value is None else value
+
+    def turn(self) -> Turn:
+        """The message as a record's turn: calls are written as the model writes them, beside what was said."""
+        role: Any = {"developer": "system", "function": "tool"}.get(self.role, self.role)
+        calls = [
+            f'<tool_call>\n{{"name": {json.dumps(call.function.name, ensure_ascii=False)}, '
+            f'"arguments": {call.function.arguments or "{}"}}}\n</tool_call>'
+            for call in self.tool_calls
+        ]
+        return Turn(role=role, content="\n".join(part for part in (self.content, *calls) if part))
+
+
+class JSONSchemaFormat(_Part):
+    """The `json_schema` of a response format."""
+
+    name: str = ""
+    json_schema: dict[str, Any] = Field(alias="schema", default={})
+
+
+class ResponseFormat(_Part):
+    """How the answer is to be written."""
+
+    type: Literal["text", "json_object", "json_schema"]
+    json_schema: JSONSchemaFormat | None = None
+
+    @model_validator(mode="after")
+    def _has_schema(self) -> ResponseFormat:
+        if self.type == "json_schema" and (self.json_schema is None or not self.json_schema.json_schema):
+            raise ValueError('needs json_schema: {"name": …, "schema": {…}}')
+        return self
+
+
+class NamedFunction(_Part):
+    """The function that must be called."""
+
+    name: str
+
+
+class NamedTool(_Part):
+    """A choice of one tool."""
+
+    type: Literal["function"]
+    function: NamedFunction
+
+
+class StreamOptions(_Part):
+    """What a stream tells beside the answer."""
+
+    include_usage: bool = False
+
+
+class ChatRequest(_Part):
+    """A chat request. Fields are OpenAI's; `null` is the same as a field left out."""
+
+    model: str | None = None
+    messages: list[ChatMessage] = Field(min_length=1)
+    tools: list[Tool] = []
+    tool_choice: Literal["none", "auto", "required"] | NamedTool = "auto"
+    parallel_tool_calls: bool = True
+    response_format: ResponseFormat | None = None
+    stop: list[Annotated[str, Field(min_length=1)]] = Field(default=[], max_length=MAX_STOPS)
+    n: int = Field(default=1, ge=1, le=MAX_CHOICES)
+    seed: int | None = None
+    temperature: float | None = Field(default=None, ge=0, le=2)
+    top_p: float | None = Field(default=None, gt=0, le=1)
+    max_tokens: int | None = Field(default=None, ge=1)
+    max_completion_tokens: int | None = Field(default=None, ge=1)
+    logprobs: bool = False
+    top_logprobs: int | None = Field(default=None, ge=0, le=20)
+    stream: bool = False
+    stream_options: StreamOptions | None = None
+    user: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nulls(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        kept = {key: item for key, item in value.items() if item is not None}
+        for old in ("functions", "function_call"):
+            if old in kept:
+                raise ValueError(f"{old} is no longer understood; send tools and tool_choice")
+        if isinstance(kept.get("stop"), str):
+            kept["stop"] = [kept["stop"]]
+        if isinstance(kept.get("tools"), list):
+            kept["tools"] = [_described(tool) for tool in kept["tools"]]
+        return kept
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> ChatRequest:
+        if isinstance(self.tool_choice, NamedTool):
+            wanted = self.tool_choice.function.name
+            if wanted not in {tool.function.name for tool in self.tools}:
+                raise ValueError(f"tool_choice names {wanted!r}, which is not among tools")
+        elif self.tool_choice == "required" and not self.tools:
+            raise ValueError("tool_choice is required, but there are no tools")
+        names = [tool.function.name for tool in self.tools]
+        if len(set(names)) < len(names):
+            raise ValueError("tools: two have the same name")
+        said = [message.role for message in self.messages if message.role not in ("system", "developer")]
+        if "user" not in said or said[-1] == "assistant":
+            raise ValueError("messages must hold a user's turn and end with one, or with what tools returned")
+        return self
+
+    @property
+    def most_tokens(self) -> int | None:
+        """The limit on the answer's tokens; the newer of the two names wins."""
+        return self.max_completion_tokens or self.max_tokens
+
+    @property
+    def usable_tools(self) -> list[Tool]:
+        """The tools that the answer may call: those chosen among where one is named, none where none is wanted."""
+        if self.tool_choice == "none":
+            return []
+        if isinstance(self.tool_choice, NamedTool):
+            return [tool for tool in self.tools if tool.function.name == self.tool_choice.function.name]
+        return self.tools
+
+
+def _described(tool: Any) -> Any:
+    """A tool object without nulls, and without `strict`, which says how to decode and nothing of the function."""
+    if not isinstance(tool, dict) or not isinstance(tool.get("function"), dict):
+        return tool
+    function = {key: value for key, value in tool["function"].items() if value is not None and key != "strict"}
+    return {"type": tool.get("type"), "function": function}
+
+
+def parse_request(value: Any, file: str | Path | None = None) -> ChatRequest:
+    """Validate a decoded request.
+
+    Raises:
+        RequestError: It is no chat request; the error names its first field at fault.
+    """
+    if not isinstance(value, dict):
+        raise RequestError("", f"a chat request is a JSON object, not {type(value).__name__}", file)
+    try:
+        return ChatRequest.model_validate(value)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        where = [str(part) for part in fault["loc"] if not str(part).startswith(("literal[", "NamedTool"))]
+        message = "is missing" if fault["type"] == "missing" else fault["msg"].removeprefix("Value error, ")
+        raise RequestError(".".join(where), message, file) from None
+
+
+def read_request(path: str | Path) -> ChatRequest:
+    """Read a request from a JSON file.
+
+    Raises:
+        RequestError: The file cannot be read, or holds no chat request.
+    """
+    try:
+        value = json.loads(Path(path).read_bytes().decode("utf-8-sig"))
+    except OSError as error:
+        raise RequestError("", f"cannot be read: {error.strerror}", path) from None
+    except UnicodeDecodeError as error:
+        raise RequestError("", f"not UTF-8 at byte {error.start}", path) from None
+    except json.JSONDecodeError as error:
+        raise RequestError("", f"not JSON: {error.msg} at line {error.lineno}, column {error.colno}", path) from None
+    except RecursionError:
+        raise RequestError("", "not a chat request: nested too deeply", path) from None
+    return parse_request(value, path)

@@ -1,0 +1,170 @@
+"""What a text says of the slots to fill: a JSON Schema, a JSON object to fill in, or a list of fields."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from qwen_lightning.serving.found import Found
+from qwen_lightning.serving.sql_schemas import unwrap
+
+_TYPES = {
+    **dict.fromkeys(("string", "str", "text", "字符串", "文本"), "string"),
+    **dict.fromkeys(("integer", "int", "整数"), "integer"),
+    **dict.fromkeys(("number", "float", "double", "数字", "数值"), "number"),
+    **dict.fromkeys(("boolean", "bool", "布尔"), "boolean"),
+    **dict.fromkeys(("array", "list", "列表", "数组"), "array"),
+    **dict.fromkeys(("object", "dict", "对象"), "object"),
+}
+_OPEN_VALUE = re.compile(r"\s*(?:\.{3}|…|<[^>]*>|\[[^\]]*\]|\{[^}]*\}|\?+|_+|null|none|n/?a)?\s*", re.IGNORECASE)
+#: Words that name the things listed as fields, and those that may name other things too.
+_FIELDS = r"(?:fields?|slots?|keys?|attributes?|entities|entity types|columns|properties|parameters|values)"
+_LOOSE = r"(?:information|info|details|data|items|facts)"
+_ENGLISH = re.compile(
+    rf"\b(?:(?P<sure>{_FIELDS})|{_LOOSE})\b(?P<between>[^\n:.?!]{{0,60}})[:：][ \t]*(?P<list>[^\n]*)",
+    re.IGNORECASE,
+)
+_CHINESE = re.compile(
+    r"(?:(?P<sure>字段|槽位|键|属性|实体|参数)|信息|内容|要素|数据)(?P<between>[^\n:：。？！]{0,20})[:：][ \t]*(?P<list>[^\n]*)"
+)
+_INLINE_ENGLISH = re.compile(
+    rf"\bextract\s+(?:the\s+)?(?:following\s+)?{_FIELDS}\s+(?P<list>[\w`\"'-]+(?:\s*,\s*(?:and\s+)?[\w`\"'-]+)*(?:\s+and\s+[\w`\"'-]+)?)"
+    r"(?=\s+(?:from|in|out of|as)\b|[.:\n]|$)",
+    re.IGNORECASE,
+)
+_BULLET = re.compile(r"[ \t]*(?:[-*•]|\d+[.)、])[ \t]*(?P<item>\S[^\n]*)(?:\n|$)")
+_ITEM = re.compile(
+    r"[`\"'*]*(?P<name>[^`\"'*:：()（）\n]+?)[`\"'*]*\s*(?:[(（](?P<kind>[^)）\n]*)[)）])?[`\"'*]*\s*(?:(?:[:：]|\s[-–—])\s*(?P<text>.*?))?\s*[.;；。,，]?\s*"
+)
+_MOST_FIELDS = 100
+_SPLIT = re.compile(r"\s*[,;，；、]\s*(?:and\s+)?|\s+and\s+|\s*和\s*")
+
+
+def find_json_schemas(text: str) -> list[Found]:
+    """The JSON Schemas of objects in a text; one that is wrapped as OpenAI's `json_schema` comes without its wrap."""
+    found = []
+    for start, end, value in _objects(text):
+        schema = value
+        for key in ("json_schema", "schema", "parameters"):
+            if not is_object_schema(schema) and isinstance(schema.get(key), dict):
+                schema = schema[key]
+        if is_object_schema(schema):
+            found.append(unwrap(text, start, end, schema))
+    return found
+
+
+def find_templates(text: str) -> list[Found]:
+    """JSON objects whose values are all left open, or name types, each as the JSON Schema that it stands for."""
+    found = []
+    for start, end, value in _objects(text):
+        schema = _of_template(value) if value and not is_object_schema(value) else None
+        if schema is not None:
+            found.append(unwrap(text, start, end, schema))
+    return found
+
+
+def find_fields(text: str) -> list[Found]:
+    """Lists of fields in a text, each as a JSON Schema that has no type where the text gives none."""
+    found: list[Found] = []
+    for match in sorted([*_ENGLISH.finditer(text), *_CHINESE.finditer(text)], key=lambda match: match.start()):
+        if found and match.start("list") < found[-1].end:
+            continue
+        listed, end = match["list"].strip(), match.end("list")
+        if listed:
+            # A sentence may follow the list on its line.
+            stop = re.search(r"(?:[.。]|[.。]?\s+(?=from\b))(?:\s|$)", listed)
+            inline = listed[: stop.start()] if stop else listed
+            items = [item for item in _SPLIT.split(inline) if item]
+            end = match.start("list") + len(inline)
+            named = _named(items, sure=bool(match["sure"]))
+        else:
+            items, end = _bulleted(text, end)
+            named = _named(items, sure=True)
+        if named:
+            found.append(Found(match.start("list"), end, {"type": "object", "properties": named}))
+    if not found:
+        for match in _INLINE_ENGLISH.finditer(text):
+            named = _named([item for item in _SPLIT.split(match["list"]) if item], sure=True)
+            if named:
+                found.append(Found(match.start("list"), match.end("list"), {"type": "object", "properties": named}))
+    return found
+
+
+def is_object_schema(value: Any) -> bool:
+    """Whether it is the JSON Schema of an object with properties, and no object that happens to have a type."""
+    if not isinstance(value, dict) or not isinstance(value.get("properties"), dict):
+        return False
+    kind = value.get("type", "object")
+    return kind == "object" and all(isinstance(part, dict | bool) for part in value["properties"].values())
+
+
+def _objects(text: str) -> list[tuple[int, int, dict[str, Any]]]:
+    decoder, found, at = json.JSONDecoder(), [], 0
+    while (at := text.find("{", at)) >= 0:
+        try:
+            value, end = decoder.raw_decode(text, at)
+        except (ValueError, RecursionError):
+            at += 1
+            continue
+        if isinstance(value, dict):
+            found.append((at, end, value))
+        at = end
+    return found
+
+
+def _of_template(value: dict[str, Any]) -> dict[str, Any] | None:
+    properties: dict[str, Any] = {}
+    for name, item in value.items():
+        if isinstance(item, dict) and item:
+            inner = _of_template(item)
+            if inner is None:
+                return None
+            properties[name] = inner
+        elif isinstance(item, str) and item.strip().lower() in _TYPES:
+            properties[name] = {"type": _TYPES[item.strip().lower()]}
+        elif item is None or item == {} or (isinstance(item, str) and _OPEN_VALUE.fullmatch(item)):
+            properties[name] = {}
+        elif isinstance(item, list) and all(isinstance(i, str) and _OPEN_VALUE.fullmatch(i) for i in item):
+            properties[name] = {"type": "array"}
+        else:
+            return None
+    return {"type": "object", "properties": properties}
+
+
+def _bulleted(text: str, start: int) -> tuple[list[str], int]:
+    items, at = [], start
+    while gap := re.compile(r"\s*").match(text, at):
+        bullet = _BULLET.match(text, gap.end() if "\n" not in text[at : gap.end()] else text.rfind("\n", at, gap.end()) + 1)
+        if not bullet or text[at : bullet.start()].count("\n") > 2:
+            break
+        items.append(bullet["item"].strip())
+        at = bullet.end()
+    return items, (start + len(text[start:at].rstrip()) if items else start)
+
+
+def _named(items: list[str], sure: bool) -> dict[str, Any]:
+    """The fields with what is said of each; none unless every item names one."""
+    fields: dict[str, Any] = {}
+    for item in items:
+        match = _ITEM.fullmatch(item)
+        if match is None:
+            return {}
+        name = match["name"].strip()
+        if len(name) > 60 or len(name.split()) > (6 if sure else 3):
+            return {}
+        if not sure and name.split()[0].lower() in ("the", "a", "an", "his", "her", "their", "its", "what", "how"):
+            return {}
+        field: dict[str, Any] = {}
+        said = [part.strip() for part in (match["kind"] or "").split(",")]
+        kind = next((_TYPES[part.lower()] for part in said if part.lower() in _TYPES), None)
+        text = match["text"] or ""
+        if kind is None and text.strip().lower() in _TYPES:
+            kind, text = _TYPES[text.strip().lower()], ""
+        if kind:
+            field["type"] = kind
+        rest = "; ".join(part for part in (*(p for p in said if p and p.lower() not in _TYPES), text.strip()) if part)
+        if rest:
+            field["description"] = rest
+        fields[name] = field
+    return fields if len(fields) == len(items) <= _MOST_FIELDS else {}

@@ -1,0 +1,140 @@
+"""Where DDL stands in a text, and whether a text lists tables in another way."""
+
+from __future__ import annotations
+
+import re
+
+from qwen_lightning.serving.found import Found
+
+_TABLE = re.compile(
+    r"\bCREATE\s+(?:OR\s+REPLACE\s+)?(?:(?:GLOBAL|LOCAL|TEMP|TEMPORARY|UNLOGGED|EXTERNAL|FOREIGN)\s+)*TABLE\s+"
+    r"(?:IF\s+NOT\s+EXISTS\s+)?(?P<name>(?:[\w$]+|\"[^\"\n]+\"|`[^`\n]+`|\[[^\]\n]+\])"
+    r"(?:\s*\.\s*(?:[\w$]+|\"[^\"\n]+\"|`[^`\n]+`|\[[^\]\n]+\]))*)\s*\(",
+    re.IGNORECASE,
+)
+#: What may follow a table's columns before its semicolon.
+_OPTIONS = re.compile(
+    r"\s*(?:\b(?:ENGINE|DEFAULT|CHARSET|COLLATE|COMMENT|AUTO_INCREMENT|INHERITS|PARTITION\s+BY|WITH|WITHOUT|TABLESPACE|"
+    r"STRICT|ON\s+COMMIT)\b[^;\n]*)?\s*;",
+    re.IGNORECASE,
+)
+#: Statements that belong to a schema beside its tables; each ends with a semicolon.
+_BESIDE = re.compile(
+    r"(?:CREATE\s+(?:OR\s+REPLACE\s+)?(?:MATERIALIZED\s+|TEMP(?:ORARY)?\s+)?VIEW\s+[^\s;]+\s+(?:\([^)]*\)\s*)?AS\b"
+    r"|CREATE\s+(?:TYPE|DOMAIN|SCHEMA|SEQUENCE|EXTENSION)\s+\S|CREATE\s+(?:UNIQUE\s+)?INDEX\s+\S|"
+    r"CREATE\s+TABLE\s+\S+\s+AS\s+SELECT\b|ALTER\s+TABLE\s+\S+[\s\S]{1,40}?\bADD\b|COMMENT\s+ON\s+(?:TABLE|COLUMN)\s+\S|"
+    r"INSERT\s+INTO\s+[^\s;]+\s*(?:\([^;()]*\)\s*)?VALUES\b|SET\s+search_path\b)",
+    re.IGNORECASE,
+)
+_QUOTED = re.compile(r"'(?:[^']|'')*'|\"[^\"\n]*\"|`[^`\n]*`|--[^\n]*|/\*[\s\S]*?\*/")
+_COMMENT = re.compile(r"\s*(?:--[^\n]*(?:\n|$)|/\*[\s\S]*?\*/)")
+_COLUMN = re.compile(r"(?:[\w$]+|\"[^\"]+\"|`[^`]+`|\[[^\]]+\])\s+[A-Za-z]\w*")
+_LEADING = re.compile(r"(?:^[ \t]*--[^\n]*\n\s*|^[ \t]*/\*(?:(?!\*/)[\s\S])*\*/\s*)+\Z", re.MULTILINE)
+_NAME = r"[A-Za-z_]\w*"
+#: `singer(id, name)`, `# singer ( id, name )`, `Table singer, columns = [*, id, name]`, `singer: id (int), name (text)`.
+_LISTINGS = (
+    re.compile(
+        rf"^\s*(?:[-*#•]\s*|\d+[.)]\s*)?(?:tables?\s*:?\s+)?{_NAME}(?:\.{_NAME})?\s*\(\s*{_NAME}[^()\n]*(?:,[^()\n]*)*(?:\([^()\n]*\)[^()\n]*)*\)\s*[;.]?\s*$",
+        re.I | re.M,
+    ),
+    re.compile(rf"^\s*(?:[-*#•]\s*)?(?:table\s+)?{_NAME}\s*[,:|]\s*(?:columns?|fields?)\s*[=:]\s*\[?", re.I | re.M),
+    re.compile(rf"^\s*(?:[-*#•]\s*)?(?:table|表)\s*[:：]?\s*[`*\"]*{_NAME}[`*\"]*\s*[:：(（]", re.I | re.M),
+    re.compile(r"^\s*\|?\s*(?:column|column_name|字段|列名)\s*\|\s*(?:type|data[_ ]?type|类型)", re.I | re.M),
+)
+
+
+def find_ddl(text: str) -> list[Found]:
+    """The DDL of a text: runs of statements with nothing but comments between them, each with at least one table."""
+    pieces: list[tuple[int, int, bool]] = []
+    at = 0
+    while table := _TABLE.search(text, at):
+        end = _closing(text, table.end())
+        if end is None or not _COLUMN.search(text[table.end() : end]):
+            at = table.end()
+            continue
+        options = _OPTIONS.match(text, end)
+        pieces.append((table.start(), options.end() if options else end, True))
+        at = pieces[-1][1]
+    if not pieces:
+        return []
+    for beside in _BESIDE.finditer(text):
+        inside = any(start <= beside.start() < end for start, end, _ in pieces)
+        end = _semicolon(text, beside.end())
+        if end is not None and not inside and _starts_statement(text, beside.start()):
+            pieces.append((beside.start(), end, False))
+    return [_with_comments(text, start, end) for start, end in _runs(text, sorted(pieces))]
+
+
+def lists_tables(text: str) -> bool:
+    """Whether a text names tables with their columns in another way than DDL."""
+    return any(listing.search(text) for listing in _LISTINGS)
+
+
+def _starts_statement(text: str, start: int) -> bool:
+    before = text[:start].rstrip(" \t")
+    return not before or before[-1] in "\n;/"
+
+
+def _closing(text: str, start: int) -> int | None:
+    """Where the parenthesis opened before `start` has been closed."""
+    depth, at = 1, start
+    while at < len(text):
+        quoted = _QUOTED.match(text, at)
+        if quoted:
+            at = quoted.end()
+            continue
+        depth += {"(": 1, ")": -1}.get(text[at], 0)
+        at += 1
+        if not depth:
+            return at
+    return None
+
+
+def _semicolon(text: str, start: int) -> int | None:
+    at = start
+    while at < len(text):
+        quoted = _QUOTED.match(text, at)
+        if quoted:
+            at = quoted.end()
+            continue
+        if text[at] == ";":
+            return at + 1
+        at += 1
+    return None
+
+
+def _runs(text: str, pieces: list[tuple[int, int, bool]]) -> list[tuple[int, int]]:
+    runs: list[list[tuple[int, int, bool]]] = []
+    for piece in pieces:
+        joined = runs and not re.sub(_COMMENT, "", text[runs[-1][-1][1] : piece[0]]).strip()
+        if joined:
+            runs[-1].append(piece)
+        else:
+            runs.append([piece])
+    return [(run[0][0], run[-1][1]) for run in runs if any(piece[2] for piece in run)]
+
+
+def _with_comments(text: str, start: int, end: int) -> Found:
+    """The run with the comments directly before and after it, out of the fence or tags that wrap it."""
+    while comment := _COMMENT.match(text, end):
+        if comment.group().count("\n") > 2 and "/*" not in comment.group():
+            break
+        end = comment.end()
+    end = start + len(text[start:end].rstrip())
+    if leading := _LEADING.search(text[:start]):
+        start = leading.start() + len(leading.group()) - len(leading.group().lstrip())
+    return unwrap(text, start, end, text[start:end])
+
+
+_OPENING = re.compile(r"(?:```[\w+-]*[ \t]*\n?|<(?P<tag>\w+)>)\s*\Z")
+
+
+def unwrap(text: str, start: int, end: int, value: object) -> Found:
+    """A piece together with the code fence or tags directly around it."""
+    while opening := _OPENING.search(text[:start]):
+        closes = rf"\s*</{opening['tag']}>" if opening["tag"] else r"\s*```"
+        closing = re.compile(closes).match(text, end)
+        if not closing:
+            break
+        start, end = opening.start(), closing.end()
+    return Found(start, end, value)

@@ -1,0 +1,104 @@
+"""What users say when they ask for a task, in English and Chinese: signals by their wording."""
+
+from __future__ import annotations
+
+import re
+
+#: Signal to patterns, any of which is enough; read without regard to case, over all that a request's user says.
+PATTERNS: dict[str, tuple[str, ...]] = {
+    "asks_sql": (
+        r"\b(?:postgre(?:s|sql)?|my|sqlite|t-?|pl/?)?sql\b(?!\s*injection)",
+        r"\bselect statement\b",
+    ),
+    "asks_cypher": (r"\bcypher\b", r"\bneo4j\b", r"\bgraph (?:database|db|query)\b", r"图数据库|图查询"),
+    "asks_query": (
+        r"\b(?:writ(?:e|es|ing)|generat(?:e|es|ing)|gives?|produces?|creates?|returns?|outputs?|provides?|answers?|reply|respond|convert|"
+        r"translate|turn|need|only|into|parse)\b[^.?\n]{0,60}\b(?:\w*sql|cypher|(?:database|graph) quer(?:y|ies))\b",
+        r"\b(?:\w*sql|cypher)(?: (?:query|statement|code))?\s*[:：]|\btext[- ]?(?:to|2)[- ]?(?:sql|cypher)\b",
+        r"(?:写|生成|给出|输出|返回|编写|转换|翻译|回答|转[成为])[^。？\n]{0,30}(?:sql|cypher|查询)",
+    ),
+    "asks_extraction": (
+        r"\b(?:extract|pull out|parse out|fill(?: in| out)?|identify and return|capture)\b",
+        r"\bslots?\b.{0,20}\bfill|\bslot[- ]filling\b",
+        r"\b(?:answer|reply|respond|return|output|give|write|produce)\b[^.\n]{0,60}\b(?:json|object)\b[^.\n]{0,60}"
+        r"\b(?:schema|fields?|slots?|keys?)\b",
+        r"\bjson\b[^.\n]{0,30}\b(?:schema|fields?|slots?|keys?|template)\b",
+        r"提取|抽取|填充|填写|识别出|槽位",
+        r"(?:按照?|根据|符合|使用)[^。\n]{0,20}(?:json|schema|模式|格式|字段)",
+    ),
+    "asks_rewrite": (
+        r"\b(?:rewrit\w*|re-?phras\w*|reformulat\w*|re-?stat\w*|contextuali[sz]\w*|decontextuali[sz]\w*|turn|convert|"
+        r"make|resolve|transform)\b[^.\n]{0,160}\b(?:stand[- ]?alone|stands?\s+(?:\w+\s+){0,4}alone|self[- ]contained|context[- ]independent|"
+        r"decontextuali[sz]ed|without\s+(?:(?:the|any|its|needing|seeing|knowing|reading|of)\s+)*(?:context|history|conversation|"
+        r"dialogue|earlier|previous|chat)|understood on its own|by itself|on its own|explicit)",
+        r"\b(?:stand[- ]?alone|self[- ]contained|context[- ]independent|decontextuali[sz]ed)\s+"
+        r"(?:question|query|utterance|message|version|form)\b",
+        r"\b(?:rewrite|rephrase|reformulate)\b[^.\n]{0,40}\b(?:last|final|latest|current|follow-?up)\b[^.\n]{0,20}"
+        r"\b(?:question|query|utterance|message|turn|user turn|input)\b",
+        r"\b(?:query|question|utterance|intent)[ -]rewrit(?:e|ing)\b|\bresolve\b[^.\n]{0,30}\b(?:coreferences?|pronouns|ellips[ie]s)\b",
+        r"(?:改写|重写|补全|还原|重述|转写|改成|补充)[^\n]{0,60}(?:独立|完整|上下文|脱离|自足|省略|指代|单独|最后一[句轮个条]|当前)",
+        r"(?:最后一[句轮个条]|最后的|当前)[^\n]{0,40}(?:改写|重写|补全|还原|改成)|指代消解|省略补全|意图改写|(?:问题|查询|query)改写",
+    ),
+    "asks_other": (
+        r"\b(?:explain|describe|review|critique|improve|normali[sz]e|document|refactor|migrate|redesign|discuss|evaluate|"
+        r"assess|compare|summari[sz]e|visuali[sz]e|comment on|understand)\b[^.?\n]{0,40}\b(?:this|these|the|my|our|above|following|"
+        r"below|given)\b[^.?\n]{0,30}\b(?:schemas?|ddl|data ?models?|database design|table (?:definitions?|designs?|structures?)|"
+        r"create table|graph model|json schema|design|quer(?:y|ies)|statements?)\b",
+        r"\b(?:what|how)\b[^.?\n]{0,20}\b(?:does|do|is|are|would|could)\b[^.?\n]{0,20}\b(?:this|these|the (?:above|following|below))\b"
+        r"[^.?\n]{0,20}\b(?:schema|ddl|quer(?:y|ies)|statements?|design)\b[^.?\n]{0,20}\b(?:do|mean|about|for|improved?|wrong|normali[sz]ed)\b",
+        r"\b(?:write|create|generate|give|draw|produce|make|build|design|implement|draft|convert|turn|translate|map|port)\b"
+        r"[^.?\n]{0,60}\b(?:python|java(?:script)?|typescript|c#|golang|rust|php|ruby|kotlin|orm|sqlalchemy|django|"
+        r"prisma|hibernate|pydantic|dataclass(?:es)?|graphql|rest api|crud|er[- ]?diagram|erd|uml|mermaid|diagram|"
+        r"documentation|readme|data dictionary|insert statements?|(?:test|sample|fake|dummy|seed|mock) data|migrations?|"
+        r"triggers?|stored procedures?|essay|story|poem|blog|article|tutorial|unit tests?)\b",
+        r"(?:解释|说明|讲解|评审|审查|优化|改进|规范化|重构|介绍|分析|评价)(?:一下)?[^。？\n]{0,12}(?:表结构|建表|schema|模式|数据库设计|设计|ddl|语句|数据模型)",
+        r"(?:写|生成|画|创建|设计|转换?[成为])[^。？\n]{0,20}(?:python|java|代码|er图|文档|测试数据|示例数据|实体类|接口|索引|触发器|存储过程|文章|故事|诗)",
+    ),
+    "asks_prose": (
+        r"\A\W*(?:please\s+|can you\s+|could you\s+|i want you to\s+)?(?:write|compose|draft|tell me|explain|describe|"
+        r"translate|summari[sz]e|solve|calculate|compute|brainstorm|invent|imagine|suggest|recommend|propose|"
+        r"generate|create (?:a|an|the) (?:\w+ )?(?:story|poem|plan|recipe|essay|list|character|quiz|article|outline|schedule)|"
+        r"plan|design|act as|pretend|what do you think|why|how (?:do|does|can|would|should|many|much))\b",
+        r"\A\W*(?:请|请你|帮我)?(?:写|创作|编写|翻译|总结|解释|说明|计算|推荐|设计|介绍|讲)",
+    ),
+}
+
+#: SQL dialect to what names it.
+DIALECTS: dict[str, str] = {
+    "postgres": r"\bpostgre(?:s|sql)?\b|\bpsql\b",
+    "mysql": r"\bmy ?sql\b|\bmariadb\b",
+    "sqlite": r"\bsqlite\d?\b",
+    "tsql": r"\bt-?sql\b|\b(?:ms|microsoft) ?sql(?: server)?\b|\bsql server\b",
+    "oracle": r"\boracle\b(?=.{0,20}\b(?:sql|database|db|quer))|\bpl/?sql\b",
+    "bigquery": r"\bbig ?query\b",
+    "snowflake": r"\bsnowflake\b(?=.{0,20}\b(?:sql|database|quer|dialect))",
+    "duckdb": r"\bduckdb\b",
+}
+
+
+def wordings(text: str, patterns: dict[str, tuple[re.Pattern[str], ...]]) -> dict[str, str]:
+    """The signals whose wording a text holds, each with the words that show it."""
+    found = {}
+    for signal, alternatives in patterns.items():
+        for pattern in alternatives:
+            if match := pattern.search(text):
+                found[signal] = " ".join(match.group().split())[:60]
+                break
+    return found
+
+
+def compiled(patterns: dict[str, tuple[str, ...]]) -> dict[str, tuple[re.Pattern[str], ...]]:
+    """The patterns, ready to search; they ignore case.
+
+    Raises:
+        re.error: One is no regular expression.
+    """
+    return {name: tuple(re.compile(text, re.IGNORECASE) for text in texts) for name, texts in patterns.items()}
+
+
+_COMPILED_DIALECTS = {name: re.compile(pattern, re.IGNORECASE) for name, pattern in DIALECTS.items()}
+
+
+def named_dialects(text: str) -> list[str]:
+    """The SQL dialects that a text names."""
+    return [name for name, pattern in _COMPILED_DIALECTS.items() if pattern.search(text)]
