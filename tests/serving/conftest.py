@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from transformers import PreTrainedModel
 
 from qwen_lightning.adapters.manifest import Manifest
 from qwen_lightning.adapters.store import load_adapter, save_adapter
@@ -31,17 +32,20 @@ Alone = Callable[[str | None, list[int], int], Completion]
 MakeEngine = Callable[..., Engine]
 
 
-def write_adapters(demo: TinyDemo, root: Path, shapes: dict[str, LoRASettings]) -> Path:
-    """Adapter folders with random weights."""
+def write_adapters(
+    backbone: Callable[[], PreTrainedModel], root: Path, shapes: dict[str, LoRASettings], base: str, quantization: str
+) -> dict[str, PolicyModel]:
+    """Adapter folders with random weights, each also on a backbone of its own."""
+    policies = {}
     for seed, (name, lora) in enumerate(shapes.items()):
         torch.manual_seed(seed)
-        model = PolicyModel(load_backbone(str(demo.base), "none", "float32"), lora)
+        policies[name] = model = PolicyModel(backbone(), lora)
         for parameter_name, parameter in model.named_parameters():
             if "lora_B" in parameter_name:
                 torch.nn.init.normal_(parameter, std=0.2)
-        manifest = Manifest(name=name, stage="sft", base_model=str(demo.base), quantization="none")
+        manifest = Manifest(name=name, stage="sft", base_model=base, quantization=quantization)
         save_adapter(root / name, model.adapter_state(), lora, manifest)
-    return root
+    return policies
 
 
 @pytest.fixture(scope="session")
@@ -51,7 +55,9 @@ def renderer(demo: TinyDemo) -> ChatRenderer:
 
 @pytest.fixture(scope="session")
 def adapters(demo: TinyDemo, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_adapters(demo, tmp_path_factory.mktemp("served"), SHAPES)
+    root = tmp_path_factory.mktemp("served")
+    write_adapters(lambda: load_backbone(str(demo.base), "none", "float32"), root, SHAPES, str(demo.base), "none")
+    return root
 
 
 @pytest.fixture(scope="session")

@@ -13,13 +13,13 @@ import torch
 
 from qwen_lightning.adapters.manifest import MANIFEST_FILE, WEIGHTS_FILE
 from qwen_lightning.adapters.store import load_adapter, save_adapter
-from qwen_lightning.errors import AdapterError
+from qwen_lightning.errors import AdapterError, RequestError
 from qwen_lightning.models.backbone import load_backbone
-from qwen_lightning.models.policy import LoRASettings
 from qwen_lightning.serving.adapters import AdapterLibrary, AdapterSlots
+from qwen_lightning.serving.engine import Engine
 from qwen_lightning.serving.generation import Sampling
 from qwen_lightning.serving.weights import ServedWeights
-from tests.serving.conftest import MakeEngine
+from tests.serving.conftest import Alone, MakeEngine
 from tools.demo.tiny import TinyDemo
 
 
@@ -49,6 +49,8 @@ def test_a_library_knows_its_adapters_and_their_backbone(root: Path, demo: TinyD
     library = AdapterLibrary.open(root)
     assert sorted(library) == ["fc", "slot", "sql"]
     assert library["slot"].lora.r == 8
+    assert set(library["fc"].ranks.values()) == {4}
+    assert {name.rpartition(".")[2] for name in library["fc"].ranks} == {"q_proj", "k_proj", "v_proj"}
     assert library.manifest is not None
     assert (library.manifest.base_model, library.manifest.quantization) == (str(demo.base), "none")
     assert AdapterLibrary([]).manifest is None
@@ -125,14 +127,10 @@ def test_another_adapter_in_its_place(make_engine: MakeEngine, root: Path) -> No
         engine.submit([5], "fc", Sampling(2)).tokens()
 
 
-def test_a_backbone_without_adapters(make_engine: MakeEngine, demo: TinyDemo) -> None:
-    weights = ServedWeights(load_backbone(str(demo.base), "none", "float32"), [], 4)
-    assert all(layer.qkv.room == 0 for layer in weights.layers)  # type: ignore[attr-defined]
-
-
-def test_shapes_are_as_the_library_has_them(adapters: Path) -> None:
-    ranks = AdapterLibrary.open(adapters)["fc"].ranks
-    assert set(ranks.values()) == {4}
-    assert {name.rpartition(".")[2] for name in ranks} == set(
-        LoRASettings(target_modules=["q_proj", "k_proj", "v_proj"]).target_modules
-    )
+def test_a_backbone_without_adapters(demo: TinyDemo, prompts: list[list[int]], alone: Alone) -> None:
+    engine = Engine(load_backbone(str(demo.base), "none", "float32"), AdapterLibrary([]), [])
+    with pytest.raises(RequestError, match="no adapter 'sql'; there are none"):
+        engine.submit(prompts[0], "sql")
+    found = [token.id for token in engine.submit(prompts[0], None, Sampling(12))]
+    engine.close()
+    assert found[: len(alone(None, prompts[0], 12).ids)] == alone(None, prompts[0], 12).ids

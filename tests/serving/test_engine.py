@@ -13,10 +13,21 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import MistralConfig, MistralForCausalLM
+from transformers import (
+    LlamaConfig,
+    LlamaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
+    PreTrainedModel,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+)
 
 from qwen_lightning.adapters.manifest import WEIGHTS_FILE
 from qwen_lightning.errors import AdapterError, ConfigError, RequestError
+from qwen_lightning.models.backbone import load_backbone
+from qwen_lightning.models.chat import ChatRenderer
+from qwen_lightning.rollout.generate import GenerateRollout
 from qwen_lightning.serving.adapters import AdapterLibrary
 from qwen_lightning.serving.engine import Engine
 from qwen_lightning.serving.generation import (
@@ -27,8 +38,10 @@ from qwen_lightning.serving.generation import (
     Sampling,
     Token,
 )
+from qwen_lightning.serving.kv import BLOCK
 from qwen_lightning.serving.limits import Limits
-from tests.serving.conftest import SHAPES, Alone, MakeEngine
+from tests.serving.conftest import SHAPES, Alone, MakeEngine, write_adapters
+from tools.demo.tiny import TinyDemo
 
 Prompts = list[list[int]]
 MIXED = [*SHAPES, None]
@@ -172,7 +185,10 @@ def test_a_full_store_makes_wait_and_not_fail(make_engine: MakeEngine, prompts: 
     generations = [engine.submit(prompt, "fc", Sampling(12)) for prompt in prompts]
     for prompt, generation in zip(prompts, generations, strict=True):
         assert ids(generation.tokens()) == alone("fc", prompt, 12).ids
-    assert engine.stats().cache_taken == 0
+    kv = engine._batch.runner.kv
+    assert kv.taken == 0
+    assert kv.keys[0][BLOCK:].any(-1).any(-1).sum() > longest - 16  # most of it was used,
+    assert not any(store[:BLOCK].any() for store in (*kv.keys, *kv.values))  # what batches are padded with, never
 
 
 def test_the_adapter_used_longest_ago_makes_room(make_engine: MakeEngine, prompts: Prompts, alone: Alone) -> None:
@@ -300,7 +316,7 @@ def test_no_number_is_no_token(make_engine: MakeEngine, prompts: Prompts, alone:
     assert ids(engine.submit(prompts[0], "sql", Sampling(8)).tokens()) == alone("sql", prompts[0], 8).ids
     slot = engine._batch.adapters._loaded["sql"]
     for layer in engine._batch.runner.weights.layers:
-        layer.out._slot(slot)[1].fill_(3e38)  # type: ignore[attr-defined]
+        layer.out._slot(slot)[0].fill_(3e38)  # type: ignore[attr-defined]
     stop = threading.Event()
     first = held(engine, stop)
     longer = max(prompts, key=len)
@@ -310,6 +326,8 @@ def test_no_number_is_no_token(make_engine: MakeEngine, prompts: Prompts, alone:
         with pytest.raises(GenerationError, match="adapter 'sql' gave a token no finite probability"):
             generation.tokens()
     assert ids(good.tokens()) == alone("slot", prompts[0], 8).ids
+    kv = engine._batch.runner.kv
+    assert all(bool(store.isfinite().all()) for store in (*kv.keys, *kv.values))
     after = [engine.submit(prompt, "slot", Sampling(8)) for prompt in prompts]  # in the room that it had
     assert [ids(generation.tokens()) for generation in after] == [alone("slot", prompt, 8).ids for prompt in prompts]
 
@@ -427,6 +445,44 @@ def test_requests_that_cannot_be_met(
 def test_limits_that_cannot_be_meant(make_engine: MakeEngine, limits: dict[str, int], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         make_engine(**limits)
+
+
+@pytest.mark.parametrize("kind", ["nf4", "llama", "qwen2"])
+def test_other_weights_and_architectures(
+    kind: str, demo: TinyDemo, tmp_path: Path, renderer: ChatRenderer, prompts: Prompts
+) -> None:
+    """Quantised weights, biases, heads that share keys, a head of its own or the embeddings."""
+
+    def backbone() -> PreTrainedModel:
+        if kind == "nf4":
+            return load_backbone(str(demo.base), "nf4", "float32")
+        shape = {
+            "vocab_size": len(renderer.tokenizer),
+            "hidden_size": 48,
+            "intermediate_size": 96,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 6,
+            "num_key_value_heads": 2,
+            "head_dim": 8,
+        }
+        torch.manual_seed(0)
+        llama = kind == "llama"
+        model = LlamaForCausalLM(LlamaConfig(**shape)) if llama else Qwen2ForCausalLM(Qwen2Config(**shape))
+        for name, parameter in model.named_parameters():
+            if name.endswith("bias"):
+                torch.nn.init.normal_(parameter)
+        return model.requires_grad_(False).eval()
+
+    policies = write_adapters(backbone, tmp_path, SHAPES, kind, "none")
+    engine = Engine(backbone(), AdapterLibrary.open(tmp_path), renderer.eos_ids)
+    asked = list(zip([*SHAPES] * 2, prompts, strict=False))
+    generations = [engine.submit(prompt, name, Sampling(12)) for name, prompt in asked]
+    for (name, prompt), generation in zip(asked, generations, strict=True):
+        expected = GenerateRollout().generate(policies[name], renderer, [prompt], 1, 12, 0.0)[0][0]
+        tokens = generation.tokens()
+        assert ids(tokens) == expected.ids
+        torch.testing.assert_close(torch.tensor([t.logprob for t in tokens]), expected.logprobs, rtol=0, atol=1e-4)
+    engine.close()
 
 
 def test_an_architecture_that_the_decoder_does_not_compute(adapters: Path) -> None:
