@@ -120,6 +120,14 @@ class AdapterSlots:
         self._loaded: OrderedDict[str, int] = OrderedDict()  # name to slot
         self._users: Counter[str] = Counter()
 
+    def available(self, name: str) -> bool:
+        """Whether `acquire` would find a slot."""
+        return (
+            name in self._loaded
+            or len(self._loaded) < self.weights.slots
+            or not all(self._users[other] for other in self._loaded)
+        )
+
     def acquire(self, name: str) -> int | None:
         """The slot of an adapter, which stays until `release`; None while all slots are in use.
 

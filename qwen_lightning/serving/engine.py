@@ -8,6 +8,7 @@ import math
 import time
 from collections import Counter, deque
 from collections.abc import Sequence
+from itertools import islice
 from threading import Condition, Thread
 
 import torch
@@ -36,8 +37,9 @@ class Engine:
     """Completes prompts on one backbone with many adapters, those of one moment in one batch.
 
     Completions are admitted in the order in which they came, as soon as there is a place in the batch, room for the
-    prompt and the longest completion, and a slot for the adapter. So none that was admitted is ever put back, and none
-    is overtaken for good.
+    prompt and the longest completion, and a slot for the adapter. So none that was admitted is ever put back. Who
+    waits for a slot is overtaken by those whose adapter has one, but not more often than completions are decoded at
+    once: then all wait for it.
 
     Args:
         backbone: The model, without adapters of its own. It belongs to the engine from now on.
@@ -54,7 +56,8 @@ class Engine:
     ) -> None:
         require_servable(backbone)
         self.limits, self.library, self.eos_ids = limits or Limits(), library, frozenset(eos_ids)
-        weights = ServedWeights(backbone, (folder.ranks for folder in library.values()), self.limits.adapters)
+        slots = max(1, min(self.limits.adapters, len(library)))
+        weights = ServedWeights(backbone, (folder.ranks for folder in library.values()), slots)
         self._counts = Counts()
         runner = ModelRunner(backbone, weights, self.limits)
         self._batch = Batch(runner, AdapterSlots(library, weights), self.limits, self._counts)
@@ -199,12 +202,14 @@ class Engine:
             self._deliver(running, token)
 
     def _admit(self) -> None:
-        """Take in who waits, in order, while there is room."""
+        """Take in who waits while there is room."""
         while True:
             with self._changed:
-                if not self._waiting:
+                place = self._next()
+                if place is None:
                     return
-                generation = self._waiting.popleft()
+                generation = self._waiting[place]
+                del self._waiting[place]
             if generation.cancelled:
                 self._end(generation, "cancelled")
                 continue
@@ -212,14 +217,27 @@ class Engine:
                 admitted = self._batch.admit(generation)
             except QwenLightningError as error:
                 self._end(generation, error)
+                continue
             except Exception as error:  # such as a GPU's memory that is full: this one's fault alone
                 log.exception("adapter %s was not loaded", generation.adapter)
                 self._end(generation, _failure(error))
-            else:
+                continue
+            with self._changed:
                 if not admitted:
-                    with self._changed:
-                        self._waiting.appendleft(generation)
+                    self._waiting.insert(place, generation)
                     return
+                for earlier in islice(self._waiting, place):
+                    earlier.overtaken += 1
+
+    def _next(self) -> int | None:
+        """Place in the queue of the next to be admitted; None while none may be."""
+        for place, generation in enumerate(self._waiting):
+            name = generation.adapter
+            if generation.cancelled or name is None or self._batch.adapters.available(name):
+                return place
+            if generation.overtaken >= self.limits.running:
+                break
+        return None
 
     def _deliver(self, running: Running, token: Token) -> None:
         generation = running.generation

@@ -87,6 +87,7 @@ class Generation:
     """A completion under way. One reader iterates over its tokens, with `for` or, in an event loop, `async for`.
 
     The iteration ends with the completion; then `finish_reason` says why. It raises where the engine could not finish.
+    A task that is cancelled in its `async for` cancels the completion.
 
     Args:
         prompt: Token ids.
@@ -105,6 +106,7 @@ class Generation:
         self.prompt, self.adapter, self.sampling = list(prompt), adapter, sampling
         self.finish_reason: FinishReason | None = None
         self.cancelled = False
+        self.overtaken = 0  # by how many that came later and were admitted before
         self._on_cancel = on_cancel
         self._events: SimpleQueue[Token | _End] = SimpleQueue()
         self._wake: Callable[[], object] = lambda: None
@@ -124,17 +126,20 @@ class Generation:
     async def __aiter__(self) -> AsyncIterator[Token]:
         loop, news = asyncio.get_running_loop(), asyncio.Event()
         self._wake = lambda: loop.call_soon_threadsafe(news.set)
-        while True:
-            news.clear()  # before looking: what comes later sets it anew
-            try:
-                event = self._events.get_nowait()
-            except Empty:
-                await news.wait()
-                continue
-            if isinstance(event, _End):
-                self._finish(event)
-                return
-            yield event
+        try:
+            while True:
+                news.clear()  # before looking: what comes later sets it anew
+                try:
+                    event = self._events.get_nowait()
+                except Empty:
+                    await news.wait()
+                    continue
+                if isinstance(event, _End):
+                    self._finish(event)
+                    return
+                yield event
+        finally:
+            self.cancel()  # where the reader's task was cancelled, as when a client goes; else there is nothing to stop
 
     def tokens(self) -> list[Token]:
         """All tokens, once the completion is done."""

@@ -209,6 +209,29 @@ def test_the_adapter_used_longest_ago_makes_room(make_engine: MakeEngine, prompt
         assert ids(generation.tokens()) == alone(adapter, prompts[1], 8).ids
 
 
+def test_who_waits_for_a_slot_is_overtaken_but_not_for_good(make_engine: MakeEngine) -> None:
+    engine = make_engine(adapters=1, running=3)
+    admitted: list[str | None] = []
+    admit = engine._batch.admit
+
+    def noted(generation: Generation) -> bool:
+        done = admit(generation)
+        if done:
+            admitted.append(generation.adapter)
+        return done
+
+    engine._batch.admit = noted  # type: ignore[method-assign]
+    stop = threading.Event()
+    first = held(engine, stop)
+    rest = [engine.submit([5, 6], name, Sampling(4)) for name in ("fc", "sql", "sql", None, "sql", "fc", "sql")]
+    stop.set()
+    for generation in rest:
+        if generation is rest[3]:
+            first.cancel()  # until now its adapter holds the only slot
+        generation.tokens()
+    assert admitted == ["sql", "sql", "sql", None, "fc", "fc", "sql", "sql"]
+
+
 def test_a_folder_spoilt_since_the_start_fails_its_own_requests(
     make_engine: MakeEngine, adapters: Path, tmp_path: Path, prompts: Prompts, alone: Alone
 ) -> None:
@@ -349,10 +372,25 @@ def test_a_reader_in_an_event_loop(make_engine: MakeEngine, prompts: Prompts, al
             break
         return generation
 
+    async def is_cancelled() -> None:
+        generation = engine.submit(prompts[0], "sql", Sampling(900))
+
+        async def read_on() -> None:
+            async for _ in generation:
+                pass
+
+        task = asyncio.create_task(read_on())
+        until(lambda: engine.stats().running == 1)
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
     engine.eos_ids = frozenset()
-    asyncio.run(leaves())
-    until(lambda: engine.stats().running == 0)  # its loop is closed: nobody would read the rest
-    assert engine.stats().counts.finished["cancelled"] == 1
+    for count, goes in enumerate((leaves, is_cancelled), 1):
+        asyncio.run(goes())  # type: ignore[arg-type]
+        until(lambda: engine.stats().running == 0)  # nobody would read the rest
+        assert engine.stats().counts.finished["cancelled"] == count
 
 
 @pytest.mark.parametrize("grace", [30.0, 0.0])
