@@ -13,8 +13,8 @@ from typing import Any
 
 from qwen_lightning.errors import DataError, RequestError
 from qwen_lightning.records import RecordBase, Turn
-from qwen_lightning.serving.boilerplate import is_only_boilerplate, trim
-from qwen_lightning.serving.found import Found, cut
+from qwen_lightning.serving.boilerplate import is_only_boilerplate, trim, trim_instruction
+from qwen_lightning.serving.found import MARK, Found, cut
 from qwen_lightning.serving.requests import ChatMessage, ChatRequest
 from qwen_lightning.serving.router import CHAT
 from qwen_lightning.serving.signals import Signals
@@ -80,7 +80,7 @@ def complete(
         return _kept(request, signals, task, tools, why_not)
     parts = _take_apart(request, signals, task)
     if parts is None:
-        return _kept(request, signals, task, tools, "nothing is asked beside the schema")
+        return _kept(request, signals, task, tools, "what is asked cannot be told apart")
     record = _record(tasks, name, fields, parts)
     if record is None:
         return _kept(request, signals, task, tools, f"a {task.name} record needs more than a request holds")
@@ -115,9 +115,7 @@ def _chat(
     return Completion(Prompt(_messages(turns, []), tools), None, note)
 
 
-def _kept(
-    request: ChatRequest, signals: Signals, task: Task[Any], tools: list[dict[str, Any]], why: str
-) -> Completion:
+def _kept(request: ChatRequest, signals: Signals, task: Task[Any], tools: list[dict[str, Any]], why: str) -> Completion:
     """The user's messages under the task's tag and rule."""
     turns = [message.turn() for message in _untagged(request, signals)]
     head = [task.tag(_blank(task, {"dialect": _dialect(request, signals)})) or ""]
@@ -125,7 +123,9 @@ def _kept(
         head.append(task.rule)
     if (schema := _response_schema(request)) is not None and task.name == "slot_json":
         head[1:] = [task.system(_blank(task, {"slots": schema}))]
-    return Completion(Prompt(_messages(turns, head), tools), None, f"messages kept under the task's tag and rule: {why}")
+    return Completion(
+        Prompt(_messages(turns, head), tools), None, f"messages kept under the task's tag and rule: {why}"
+    )
 
 
 def _messages(turns: list[Turn], head: list[str]) -> list[Message]:
@@ -205,36 +205,44 @@ def _take_apart(request: ChatRequest, signals: Signals, task: Task[Any]) -> _Par
         if role in ("assistant", "tool"):
             turns.append(message.turn())
             continue
-        text = cut(message.content, pieces[index]) if index in pieces else message.content.strip()
+        text = cut(message.content, pieces[index]) if index in pieces else message.content
         if role == "system":
-            kept = _instruction(text, task)
+            kept = _instruction(text, message.content, task)
             turns += [Turn(role="system", content=kept)] if kept else []
         elif index < len(request.messages) - 1 and (index not in pieces or task.name == "intent_rewrite"):
             turns.append(Turn(role="user", content=text))  # an earlier turn, to the letter
         else:
-            turns += _asked(text, task, turns) if index not in pieces or text else []
+            asked = _asked(text, message.content, task) if text else []
+            earlier = index < len(request.messages) - 1
+            turns += [Turn(role="user", content=text)] if text and earlier and not asked else asked
     place = max((at for at, turn in enumerate(turns) if turn.role == "user"), default=None)
     if place is None or any(turn.role in ("assistant", "tool") for turn in turns[place + 1 :]):
         return None
     return _Parts([turn for at, turn in enumerate(turns) if at != place], turns[place].content)
 
 
-def _asked(text: str, task: Task[Any], before: list[Turn]) -> list[Turn]:
-    """The turns that a user's message stands for: the question in it, or the conversation that is written out in it."""
+def _asked(text: str, whole: str, task: Task[Any]) -> list[Turn]:
+    """The turns that a user's message stands for: the question in it, or the conversation that is written out in it.
+
+    Where slots cannot be cut out of their sentence without leaving a gap, the whole message is the question.
+    """
     if task.name == "intent_rewrite" and (said := read_transcript(text)) is not None:
-        told = [part for part in (_instruction(said.preface, task), _instruction(said.after, task)) if part]
+        told = [part for part in (_instruction(said.preface, "", task), _instruction(said.after, "", task)) if part]
         return [*(Turn(role="system", content=part) for part in told), *said.turns]
     kept = trim(text, task.name)
-    if kept != text or task.name == "intent_rewrite":
-        if is_only_boilerplate(kept, task.name):
-            return []
-    return [Turn(role="user", content=kept)] if kept else []
+    if MARK in kept:
+        return [Turn(role="user", content=whole)]
+    if kept == text.strip() and task.name != "intent_rewrite":
+        return [Turn(role="user", content=text)]
+    return [] if is_only_boilerplate(kept, task.name) else [Turn(role="user", content=kept)]
 
 
-def _instruction(text: str, task: Task[Any]) -> str:
+def _instruction(text: str, whole: str, task: Task[Any]) -> str:
     """What an instruction says beside boilerplate and the task's own rule; empty where that is nothing."""
-    kept = trim("\n".join(line for line in text.split("\n") if line.strip() != task.rule).strip(), task.name)
-    return "" if is_only_boilerplate(kept, task.name) else kept
+    if task.rule and task.rule in text:
+        text = text.replace(task.rule, "", 1).strip()
+    kept = trim_instruction(text, task.name)
+    return whole if MARK in kept else kept
 
 
 def _record(tasks: TaskRegistry, name: str, fields: Mapping[str, Any], parts: _Parts) -> RecordBase | None:

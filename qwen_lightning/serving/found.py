@@ -15,18 +15,28 @@ class Found:
         start: Where it begins, wrappings such as code fences included.
         end: Where it ends.
         value: What stands there: schema text, or a JSON Schema.
+        inline: It may stand within a sentence; `MARK` takes its place.
     """
 
     start: int
     end: int
     value: Any
+    inline: bool = False
+
+
+#: Stands for a piece that was cut out of a sentence; no user writes this private character.
+MARK = "\ue000"
 
 
 def cut(text: str, pieces: Iterable[Found]) -> str:
-    """The text without the pieces; a blank line stands where one was cut out between other text."""
-    kept, at = [], 0
+    """The text without the pieces; a blank line stands where one was cut out, and `MARK` where it was an inline one."""
+    kept, at = "", 0
     for piece in sorted(pieces, key=lambda piece: piece.start):
-        kept.append(text[at : piece.start].strip())
+        kept += text[at : piece.start]
         at = piece.end
-    kept.append(text[at:].strip())
-    return "\n\n".join(part for part in kept if part)
+        if piece.inline:
+            kept += MARK
+        else:
+            kept = kept.rstrip() + "\n\n"
+            at += len(text[at:]) - len(text[at:].lstrip())
+    return (kept + text[at:]).strip()

@@ -20,12 +20,14 @@ _PATTERNS = re.compile(rf"{_BULLET}{_PATTERN}(?:\s*[,;]?\s*{_PATTERN})*\s*[,;.]?
 _INLINE = re.compile(rf"{_NODE}{_EDGE}{_NODE}|\(:{_NAME}\s*\{{[^}}\n]*\}}\)")
 _HEADING = re.compile(
     r"[ \t]*(?:#+\s*|\*\*)?(?:the\s+)?(?:"
-    r"(?:node|relationship|edge|relation)s?\s*(?:types?\s*|labels?\s*)?(?:and their\s+)?(?:propert(?:y|ies)|labels?|types?)"
-    r"|nodes?|labels|relationships?|relations|edges|patterns|节点(?:属性|标签|类型)?|关系(?:属性|类型)?|边(?:属性|类型)?"
+    r"(?:node|relationship|edge|relation)s?\s*(?:types?\s*"
+    r"|labels?\s*)?(?:and their\s+)?(?:propert(?:y|ies)|labels?|types?)"
+    r"|nodes?|labels|relationships?|relations|edges|patterns|节点(?:属性|标签|类型)?"
+    r"|关系(?:属性|类型)?|边(?:属性|类型)?"
     r")(?:\s+(?:are|is)\s+the\s+following)?\s*(?:\*\*)?\s*[:：](?:\*\*)?\s*(?:\[\s*\])?",
     re.IGNORECASE,
 )
-#: Lines below a heading: `- **Person**`, `- Person`, "- `name`: STRING Example: …", `Person {name: STRING}`, `:Person`.
+#: Lines below a heading: `- **Person**`, `- Person`, ("- `name`: STRING Example: …"), `Person {name: STRING}`, `:Person`.
 _OWNER = re.compile(
     rf"{_BULLET}(?:\*\*{_NAME}\*\*|:?{_NAME})\s*:?\s*(?:\{{[^}}\n]*\}}(?:\s*,\s*{_NAME}\s*\{{[^}}\n]*\}})*)?\s*,?\s*"
 )
@@ -33,7 +35,8 @@ _PROPERTY = re.compile(r"[ \t]*[-*•]\s*`?[^`:{}*\n]+?`?\s*:\s*`?[A-Za-z]\w*.*"
 _BARE = re.compile(rf"{_BULLET}\[\s*:\s*{_NAME}(?:\s*\{{[^}}\n]*\}})?\s*\]\s*,?\s*")
 _LOOSE = re.compile(rf"{_BULLET}{_NAME}\s*\{{\s*{_NAME}\s*:[^}}\n]*\}}\s*,?\s*")
 _OTHER_LABEL = re.compile(
-    r"\s*[#*]*\s*(?:question|query|cypher|answer|task|request|input|output|examples?|notes?|hints?|rules?)\s*[*]*\s*[:：]?\s*",
+    r"\s*[#*]*\s*(?:question|query|cypher|answer|task|request|input|output|examples?|notes?"
+    r"|hints?|rules?)\s*[*]*\s*[:：]?\s*",
     re.IGNORECASE,
 )
 _LABEL_BEFORE = re.compile(rf"(?P<label>[^\n:：]{{0,80}}[:：])\s*(?={_PATTERN})")

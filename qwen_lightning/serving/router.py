@@ -153,7 +153,9 @@ class RuleRouter(Router):
         for rule in self.rules:
             for name in (*rule.when, *(rule.unless or ())):
                 if name not in SIGNALS and name not in more:
-                    raise ConfigError(f"router: rule for {rule.task}: unknown signal {name!r}; there are {_names(SIGNALS)}")
+                    raise ConfigError(
+                        f"router: rule for {rule.task}: unknown signal {name!r}; there are {_names(SIGNALS)}"
+                    )
             if not rule.when:
                 raise ConfigError(f"router: rule for {rule.task}: when is empty; name a signal")
         try:
@@ -192,14 +194,18 @@ class RuleRouter(Router):
             return None
         known = ", ".join((*self.available, BASE))
         raise RequestError(
-            "model", f"unknown model {model!r}; name an adapter ({known}), or leave the choice with {self.models[0]!r}"
-            if self.models else f"unknown model {model!r}; name an adapter ({known})"
+            "model",
+            f"unknown model {model!r}; name an adapter ({known}), or leave the choice with {self.models[0]!r}"
+            if self.models
+            else f"unknown model {model!r}; name an adapter ({known})",
         )
 
     def _by_signals(self, request: ChatRequest, signals: Signals, tasks: Collection[str]) -> tuple[str, str]:
         for rule in self.rules:
             if rule.task in tasks and rule.holds(signals):
-                return rule.task, "the request bears " + ", ".join(f"{name} ({signals.evidence[name]})" for name in rule.when)
+                return rule.task, "the request bears " + ", ".join(
+                    f"{name} ({signals.evidence[name]})" for name in rule.when
+                )
         if self.classifier is not None and (said := self.classifier.classify(request, signals)) is not None:
             if said[0] not in tasks:
                 raise ConfigError(f"router: the classifier names the task {said[0]!r}; there are {_names(tasks)}")

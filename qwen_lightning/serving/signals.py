@@ -64,9 +64,7 @@ def read_tag(text: str) -> TaskTag | None:
     return TaskTag(match["name"], options, match.end())
 
 
-def read_signals(
-    request: ChatRequest, more: Mapping[str, tuple[re.Pattern[str], ...]] | None = None
-) -> Signals:
+def read_signals(request: ChatRequest, more: Mapping[str, tuple[re.Pattern[str], ...]] | None = None) -> Signals:
     """Read what a request bears.
 
     Args:
@@ -109,18 +107,23 @@ def read_signals(
     words = wordings("\n".join(instructing), {**_DEFAULT, **(more or {})})
     of_last = wordings(last_text, {name: _DEFAULT[name] for name in _LAST_TURN})
     evidence |= {name: text for name, text in words.items() if name not in _LAST_TURN} | of_last
-    if not found["json_schema"] and "asks_extraction" in evidence:
+    wanted = request.response_format.json_schema if request.response_format else None
+    if wanted is not None and is_object_schema(wanted.json_schema):
+        evidence["response_schema"] = f"response_format with {len(wanted.json_schema['properties'])} fields"
+    elif not found["json_schema"] and "asks_extraction" in evidence:
         for index, message in enumerate(request.messages):
             if message.role in ("system", "developer") or (message.role == "user" and index == last):
                 fields = find_templates(message.content) or find_fields(message.content)
                 if fields:
                     found["fields"][index] = fields
-    for kind, name in (("ddl", "DDL"), ("graph_schema", "graph schema"), ("json_schema", "JSON Schema"), ("fields", "fields")):
+    for kind, name in (
+        ("ddl", "DDL"),
+        ("graph_schema", "graph schema"),
+        ("json_schema", "JSON Schema"),
+        ("fields", "fields"),
+    ):
         if found[kind]:
             evidence[kind] = _described(kind, name, [piece for pieces in found[kind].values() for piece in pieces])
-    wanted = request.response_format.json_schema if request.response_format else None
-    if wanted is not None and is_object_schema(wanted.json_schema):
-        evidence["response_schema"] = f"response_format with {len(wanted.json_schema['properties'])} fields"
     if (transcript := read_transcript(request.messages[last].content)) is not None:
         evidence["history"] = f"a transcript of {len(transcript.turns)} turns"
     return Signals(evidence, found, tag)

@@ -26,18 +26,44 @@ _ENGLISH = re.compile(
     re.IGNORECASE,
 )
 _CHINESE = re.compile(
-    r"(?:(?P<sure>字段|槽位|键|属性|实体|参数)|信息|内容|要素|数据)(?P<between>[^\n:：。？！]{0,20})[:：][ \t]*(?P<list>[^\n]*)"
+    r"(?:(?P<sure>字段|槽位|键|属性|实体|参数)|信息|内容|要素"
+    r"|数据)(?P<between>[^\n:：。？！]{0,20})[:：][ \t]*(?P<list>[^\n]*)"
 )
-_INLINE_ENGLISH = re.compile(
-    rf"\bextract\s+(?:the\s+)?(?:following\s+)?{_FIELDS}\s+(?P<list>[\w`\"'-]+(?:\s*,\s*(?:and\s+)?[\w`\"'-]+)*(?:\s+and\s+[\w`\"'-]+)?)"
-    r"(?=\s+(?:from|in|out of|as)\b|[.:\n]|$)",
-    re.IGNORECASE,
+_WORD = r"[\w`\"'-]+"
+_QUOTED = r"[`\"'“‘][^`\"'“”‘’\n]{1,60}[`\"'”’]"
+#: Lists without a colon before them: `extract name, city and date from`, `the keys "name" and "city"`, `抽取姓名、电话等字段`.
+_INLINE = (
+    re.compile(
+        rf"\bextract\s+(?:the\s+)?(?P<list>{_WORD}(?:\s*,\s*(?!and\b){_WORD})*,?(?:\s+and\s+"
+        rf"|\s*,\s*){_WORD})(?=\s+(?:from|in|out of|as)\b)",
+        re.IGNORECASE,
+    ),
+    re.compile(
+        rf"\bextract\s+(?:the\s+)?(?:following\s+)?{_FIELDS}\s+(?P<list>{_WORD}(?:\s*,\s*(?:and\s+)?{_WORD})*(?:\s+and\s+{_WORD})?)"
+        r"(?=\s+(?:from|in|out of|as)\b|[.:\n]|$)",
+        re.IGNORECASE,
+    ),
+    re.compile(rf"\b{_FIELDS}\s+(?P<list>{_QUOTED}(?:\s*(?:,|and|,\s*and)\s*{_QUOTED})*)", re.IGNORECASE),
+    re.compile(rf"\b{_FIELDS}\s+(?P<list>\w+(?:\s*,\s*(?:and\s+)?\w+)+)(?=\s*[:.\n])", re.IGNORECASE),
+    re.compile(
+        r"(?:提取|抽取"
+        r"|识别)出?\s*(?P<list>[^\s、，,。：:]{1,20}(?:[、，,][^\s、，,。：:]{1,20}?)+?)\s*(?:这)?[一二两三四五六七八九十几\d]*[个项]?(?:字段"
+        r"|槽位|信息|参数|属性)"
+    ),
 )
 _BULLET = re.compile(r"[ \t]*(?:[-*•]|\d+[.)、])[ \t]*(?P<item>\S[^\n]*)(?:\n|$)")
 _ITEM = re.compile(
-    r"[`\"'*]*(?P<name>[^`\"'*:：()（）\n]+?)[`\"'*]*\s*(?:[(（](?P<kind>[^)）\n]*)[)）])?[`\"'*]*\s*(?:(?:[:：]|\s[-–—])\s*(?P<text>.*?))?\s*[.;；。,，]?\s*"
+    r"[`\"'*]*(?P<name>[^`\"'*:：()（）\n]+?)[`\"'*]*\s*(?:[(（](?P<kind>[^)）\n]*)[)）])?[`\"'*]*\s*(?:(?:[:：]"
+    r"|\s[-–—])\s*(?P<text>.*?))?\s*[.;；。,，]?\s*"
 )
 _MOST_FIELDS = 100
+#: "the fields from this sentence:" comes before the sentence, "the following fields from the text:" before the fields.
+_TEXT_FOLLOWS = re.compile(
+    r"\b(?:text|sentence|utterance|message|passage|paragraph|input|conversation|dialogue|email"
+    r"|document|query|request)s?\b|句|文本|话",
+    re.IGNORECASE,
+)
+_LIST_FOLLOWS = re.compile(r"\b(?:following|these|below)\b|以下|下列|如下|这些|下面", re.IGNORECASE)
 _SPLIT = re.compile(r"\s*[,;，；、]\s*(?:and\s+)?|\s+and\s+|\s*和\s*")
 
 
@@ -66,11 +92,19 @@ def find_templates(text: str) -> list[Found]:
 
 def find_fields(text: str) -> list[Found]:
     """Lists of fields in a text, each as a JSON Schema that has no type where the text gives none."""
-    found: list[Found] = []
+    found = _listed_inline(text)
+    if found:
+        return found
     for match in sorted([*_ENGLISH.finditer(text), *_CHINESE.finditer(text)], key=lambda match: match.start()):
         if found and match.start("list") < found[-1].end:
             continue
         listed, end = match["list"].strip(), match.end("list")
+        if (
+            listed
+            and _TEXT_FOLLOWS.search(match[("between")])
+            and not _LIST_FOLLOWS.search(text[: match.start()][-40:])
+        ):
+            continue
         if listed:
             # A sentence may follow the list on its line.
             stop = re.search(r"(?:[.。]|[.。]?\s+(?=from\b))(?:\s|$)", listed)
@@ -82,13 +116,22 @@ def find_fields(text: str) -> list[Found]:
             items, end = _bulleted(text, end)
             named = _named(items, sure=True)
         if named:
-            found.append(Found(match.start("list"), end, {"type": "object", "properties": named}))
-    if not found:
-        for match in _INLINE_ENGLISH.finditer(text):
-            named = _named([item for item in _SPLIT.split(match["list"]) if item], sure=True)
-            if named:
-                found.append(Found(match.start("list"), match.end("list"), {"type": "object", "properties": named}))
+            found.append(Found(match.start("list"), end, {"type": "object", "properties": named}, inline=True))
     return found
+
+
+def _listed_inline(text: str) -> list[Found]:
+    for pattern in _INLINE:
+        found = []
+        for match in pattern.finditer(text):
+            named = _named([item for item in _SPLIT.split(match["list"].strip()) if item], sure=True)
+            if named:
+                found.append(
+                    Found(match.start("list"), match.end("list"), {"type": "object", "properties": named}, inline=True)
+                )
+        if found:
+            return found[:1]
+    return []
 
 
 def is_object_schema(value: Any) -> bool:
@@ -135,7 +178,9 @@ def _of_template(value: dict[str, Any]) -> dict[str, Any] | None:
 def _bulleted(text: str, start: int) -> tuple[list[str], int]:
     items, at = [], start
     while gap := re.compile(r"\s*").match(text, at):
-        bullet = _BULLET.match(text, gap.end() if "\n" not in text[at : gap.end()] else text.rfind("\n", at, gap.end()) + 1)
+        bullet = _BULLET.match(
+            text, gap.end() if "\n" not in text[at : gap.end()] else text.rfind("\n", at, gap.end()) + 1
+        )
         if not bullet or text[at : bullet.start()].count("\n") > 2:
             break
         items.append(bullet["item"].strip())

@@ -14,7 +14,8 @@ _TABLE = re.compile(
 )
 #: What may follow a table's columns before its semicolon.
 _OPTIONS = re.compile(
-    r"\s*(?:\b(?:ENGINE|DEFAULT|CHARSET|COLLATE|COMMENT|AUTO_INCREMENT|INHERITS|PARTITION\s+BY|WITH|WITHOUT|TABLESPACE|"
+    r"\s*(?:\b(?:ENGINE|DEFAULT|CHARSET|COLLATE|COMMENT|AUTO_INCREMENT|INHERITS|PARTITION\s+BY"
+    r"|WITH|WITHOUT|TABLESPACE|"
     r"STRICT|ON\s+COMMIT)\b[^;\n]*)?\s*;",
     re.IGNORECASE,
 )
@@ -22,19 +23,23 @@ _OPTIONS = re.compile(
 _BESIDE = re.compile(
     r"(?:CREATE\s+(?:OR\s+REPLACE\s+)?(?:MATERIALIZED\s+|TEMP(?:ORARY)?\s+)?VIEW\s+[^\s;]+\s+(?:\([^)]*\)\s*)?AS\b"
     r"|CREATE\s+(?:TYPE|DOMAIN|SCHEMA|SEQUENCE|EXTENSION)\s+\S|CREATE\s+(?:UNIQUE\s+)?INDEX\s+\S|"
-    r"CREATE\s+TABLE\s+\S+\s+AS\s+SELECT\b|ALTER\s+TABLE\s+\S+[\s\S]{1,40}?\bADD\b|COMMENT\s+ON\s+(?:TABLE|COLUMN)\s+\S|"
+    r"CREATE\s+TABLE\s+\S+\s+AS\s+SELECT\b|ALTER\s+TABLE\s+\S+[\s\S]{1,40}?\bADD\b"
+    r"|COMMENT\s+ON\s+(?:TABLE|COLUMN)\s+\S|"
     r"INSERT\s+INTO\s+[^\s;]+\s*(?:\([^;()]*\)\s*)?VALUES\b|SET\s+search_path\b)",
     re.IGNORECASE,
 )
 _QUOTED = re.compile(r"'(?:[^']|'')*'|\"[^\"\n]*\"|`[^`\n]*`|--[^\n]*|/\*[\s\S]*?\*/")
 _COMMENT = re.compile(r"\s*(?:--[^\n]*(?:\n|$)|/\*[\s\S]*?\*/)")
+#: A line comment on the last statement's line, and block comments, such as rows that show what a table holds.
+_TRAILING = re.compile(r"[ \t]*--[^\n]*|\s*/\*[\s\S]*?\*/")
 _COLUMN = re.compile(r"(?:[\w$]+|\"[^\"]+\"|`[^`]+`|\[[^\]]+\])\s+[A-Za-z]\w*")
 _LEADING = re.compile(r"(?:^[ \t]*--[^\n]*\n\s*|^[ \t]*/\*(?:(?!\*/)[\s\S])*\*/\s*)+\Z", re.MULTILINE)
 _NAME = r"[A-Za-z_]\w*"
 #: `singer(id, name)`, `# singer ( id, name )`, `Table singer, columns = [*, id, name]`, `singer: id (int), name (text)`.
 _LISTINGS = (
     re.compile(
-        rf"^\s*(?:[-*#•]\s*|\d+[.)]\s*)?(?:tables?\s*:?\s+)?{_NAME}(?:\.{_NAME})?\s*\(\s*{_NAME}[^()\n]*(?:,[^()\n]*)*(?:\([^()\n]*\)[^()\n]*)*\)\s*[;.]?\s*$",
+        rf"^\s*(?:[-*#•]\s*"
+        rf"|\d+[.)]\s*)?(?:tables?\s*:?\s+)?{_NAME}(?:\.{_NAME})?\s*\(\s*{_NAME}[^()\n]*(?:,[^()\n]*)*(?:\([^()\n]*\)[^()\n]*)*\)\s*[;.]?\s*$",
         re.I | re.M,
     ),
     re.compile(rf"^\s*(?:[-*#•]\s*)?(?:table\s+)?{_NAME}\s*[,:|]\s*(?:columns?|fields?)\s*[=:]\s*\[?", re.I | re.M),
@@ -116,9 +121,7 @@ def _runs(text: str, pieces: list[tuple[int, int, bool]]) -> list[tuple[int, int
 
 def _with_comments(text: str, start: int, end: int) -> Found:
     """The run with the comments directly before and after it, out of the fence or tags that wrap it."""
-    while comment := _COMMENT.match(text, end):
-        if comment.group().count("\n") > 2 and "/*" not in comment.group():
-            break
+    while comment := _TRAILING.match(text, end):
         end = comment.end()
     end = start + len(text[start:end].rstrip())
     if leading := _LEADING.search(text[:start]):

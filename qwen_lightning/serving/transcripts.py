@@ -9,13 +9,18 @@ from qwen_lightning.records import Turn
 
 _USER = r"user|human|customer|q|speaker\s*a|用户|客户|顾客|问|我"
 _ASSISTANT = r"assistant|ai|bot|agent|system|a|answer|speaker\s*b|助手|客服|机器人|系统|答"
-_LAST = r"(?:follow[- ]?up|last|current|final|new)\s+(?:input|question|query|utterance|message|user (?:message|question))|(?:当前|最后|后续)(?:的)?(?:问题|一句|一句话|提问)|追问"
+_LAST = (
+    r"(?:follow[- ]?up|last|current|final|new)\s+(?:input|question|query|utterance|message"
+    r"|user (?:message|question))|(?:当前|最后|后续)(?:的)?(?:问题|一句|一句话|提问)|追问"
+)
 _TURN = re.compile(
-    rf"^[ \t]*(?:[-*#>]+[ \t]*)?\**(?:(?P<user>{_USER})|(?P<assistant>{_ASSISTANT})|(?P<last>{_LAST}))\**\s*[:：]\**[ \t]*",
+    rf"^[ \t]*(?:[-*#>]+[ \t]*)?\**(?:(?P<user>{_USER})|(?P<assistant>{_ASSISTANT})"
+    rf"|(?P<last>{_LAST}))\**\s*[:：]\**[ \t]*",
     re.IGNORECASE | re.MULTILINE,
 )
 _ANSWER_LABEL = re.compile(
-    r"\n[ \t]*(?:#+\s*)?\**(?:(?:stand-?alone|rewritten|rephrased|reformulated)\s+\w+|rewrite|answer|output|改写(?:后|结果)?(?:的\w*)?|答案|输出|独立问题)\**\s*[:：]\**\s*\Z",
+    r"\n[ \t]*(?:#+\s*)?\**(?:(?:stand-?alone|rewritten|rephrased|reformulated)\s+\w+|rewrite"
+    r"|answer|output|改写(?:后|结果)?(?:的\w*)?|答案|输出|独立问题)\**\s*[:：]\**\s*\Z",
     re.IGNORECASE,
 )
 

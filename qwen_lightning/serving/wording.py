@@ -12,8 +12,10 @@ PATTERNS: dict[str, tuple[str, ...]] = {
     ),
     "asks_cypher": (r"\bcypher\b", r"\bneo4j\b", r"\bgraph (?:database|db|query)\b", r"图数据库|图查询"),
     "asks_query": (
-        r"\b(?:writ(?:e|es|ing)|generat(?:e|es|ing)|gives?|produces?|creates?|returns?|outputs?|provides?|answers?|reply|respond|convert|"
+        r"\b(?:writ(?:e|es|ing)|generat(?:e|es|ing)|gives?|produces?|creates?|returns?|outputs?"
+        r"|provides?|answers?|reply|respond|convert|"
         r"translate|turn|need|only|into|parse)\b[^.?\n]{0,60}\b(?:\w*sql|cypher|(?:database|graph) quer(?:y|ies))\b",
+        r"\ba query (?:to|that|for|which)\b",
         r"\b(?:\w*sql|cypher)(?: (?:query|statement|code))?\s*[:：]|\btext[- ]?(?:to|2)[- ]?(?:sql|cypher)\b",
         r"(?:写|生成|给出|输出|返回|编写|转换|翻译|回答|转[成为])[^。？\n]{0,30}(?:sql|cypher|查询)",
     ),
@@ -28,38 +30,54 @@ PATTERNS: dict[str, tuple[str, ...]] = {
     ),
     "asks_rewrite": (
         r"\b(?:rewrit\w*|re-?phras\w*|reformulat\w*|re-?stat\w*|contextuali[sz]\w*|decontextuali[sz]\w*|turn|convert|"
-        r"make|resolve|transform)\b[^.\n]{0,160}\b(?:stand[- ]?alone|stands?\s+(?:\w+\s+){0,4}alone|self[- ]contained|context[- ]independent|"
-        r"decontextuali[sz]ed|without\s+(?:(?:the|any|its|needing|seeing|knowing|reading|of)\s+)*(?:context|history|conversation|"
+        r"make|resolve|transform)\b[^.\n]{0,160}\b(?:stand[- ]?alone"
+        r"|stands?\s+(?:\w+\s+){0,4}alone|self[- ]contained|context[- ]independent|"
+        r"decontextuali[sz]ed|without\s+(?:(?:the|any|its|needing|seeing|knowing|reading"
+        r"|of)\s+)*(?:context|history|conversation|"
         r"dialogue|earlier|previous|chat)|understood on its own|by itself|on its own|explicit)",
         r"\b(?:stand[- ]?alone|self[- ]contained|context[- ]independent|decontextuali[sz]ed)\s+"
         r"(?:question|query|utterance|message|version|form)\b",
         r"\b(?:rewrite|rephrase|reformulate)\b[^.\n]{0,40}\b(?:last|final|latest|current|follow-?up)\b[^.\n]{0,20}"
         r"\b(?:question|query|utterance|message|turn|user turn|input)\b",
-        r"\b(?:query|question|utterance|intent)[ -]rewrit(?:e|ing)\b|\bresolve\b[^.\n]{0,30}\b(?:coreferences?|pronouns|ellips[ie]s)\b",
-        r"(?:改写|重写|补全|还原|重述|转写|改成|补充)[^\n]{0,60}(?:独立|完整|上下文|脱离|自足|省略|指代|单独|最后一[句轮个条]|当前)",
-        r"(?:最后一[句轮个条]|最后的|当前)[^\n]{0,40}(?:改写|重写|补全|还原|改成)|指代消解|省略补全|意图改写|(?:问题|查询|query)改写",
+        r"\b(?:query|question|utterance|intent)[ -]rewrit(?:e|ing)\b"
+        r"|\bresolve\b[^.\n]{0,30}\b(?:coreferences?|pronouns|ellips[ie]s)\b",
+        r"(?:改写|重写|补全|还原|重述|转写|改成|补充)[^\n]{0,60}(?:独立|完整|上下文|脱离|自足|省略"
+        r"|指代|单独|最后一[句轮个条]|当前)",
+        r"(?:最后一[句轮个条]|最后的|当前)[^\n]{0,40}(?:改写|重写|补全|还原|改成)|指代消解"
+        r"|省略补全|意图改写|(?:问题|查询|query)改写",
     ),
     "asks_other": (
-        r"\b(?:explain|describe|review|critique|improve|normali[sz]e|document|refactor|migrate|redesign|discuss|evaluate|"
-        r"assess|compare|summari[sz]e|visuali[sz]e|comment on|understand)\b[^.?\n]{0,40}\b(?:this|these|the|my|our|above|following|"
-        r"below|given)\b[^.?\n]{0,30}\b(?:schemas?|ddl|data ?models?|database design|table (?:definitions?|designs?|structures?)|"
+        r"\b(?:review|critique|improve|normali[sz]e|refactor|redesign|document)\b[^.?\n]{0,30}\btables?\b",
+        r"\b(?:explain|describe|review|critique|improve|normali[sz]e|document|refactor|migrate"
+        r"|redesign|discuss|evaluate|"
+        r"assess|compare|summari[sz]e|visuali[sz]e|comment on|understand)\b[^.?\n]{0,40}\b(?:this"
+        r"|these|the|my|our|above|following|"
+        r"below|given)\b[^.?\n]{0,30}\b(?:schemas?|ddl|data ?models?|database design"
+        r"|table (?:definitions?|designs?|structures?)|"
         r"create table|graph model|json schema|design|quer(?:y|ies)|statements?)\b",
-        r"\b(?:what|how)\b[^.?\n]{0,20}\b(?:does|do|is|are|would|could)\b[^.?\n]{0,20}\b(?:this|these|the (?:above|following|below))\b"
-        r"[^.?\n]{0,20}\b(?:schema|ddl|quer(?:y|ies)|statements?|design)\b[^.?\n]{0,20}\b(?:do|mean|about|for|improved?|wrong|normali[sz]ed)\b",
-        r"\b(?:write|create|generate|give|draw|produce|make|build|design|implement|draft|convert|turn|translate|map|port)\b"
+        r"\b(?:what|how)\b[^.?\n]{0,20}\b(?:does|do|is|are|would|could)\b[^.?\n]{0,20}\b(?:this"
+        r"|these|the (?:above|following|below))\b"
+        r"[^.?\n]{0,20}\b(?:schema|ddl|quer(?:y|ies)|statements?|design)\b[^.?\n]{0,20}\b(?:do"
+        r"|mean|about|for|improved?|wrong|normali[sz]ed)\b",
+        r"\b(?:write|create|generate|give|draw|produce|make|build|design|implement|draft|convert"
+        r"|turn|translate|map|port)\b"
         r"[^.?\n]{0,60}\b(?:python|java(?:script)?|typescript|c#|golang|rust|php|ruby|kotlin|orm|sqlalchemy|django|"
         r"prisma|hibernate|pydantic|dataclass(?:es)?|graphql|rest api|crud|er[- ]?diagram|erd|uml|mermaid|diagram|"
-        r"documentation|readme|data dictionary|insert statements?|(?:test|sample|fake|dummy|seed|mock) data|migrations?|"
+        r"documentation|readme|data dictionary|insert statements?|(?:test|sample|fake|dummy|seed"
+        r"|mock) data|migrations?|"
         r"triggers?|stored procedures?|essay|story|poem|blog|article|tutorial|unit tests?)\b",
-        r"(?:解释|说明|讲解|评审|审查|优化|改进|规范化|重构|介绍|分析|评价)(?:一下)?[^。？\n]{0,12}(?:表结构|建表|schema|模式|数据库设计|设计|ddl|语句|数据模型)",
-        r"(?:写|生成|画|创建|设计|转换?[成为])[^。？\n]{0,20}(?:python|java|代码|er图|文档|测试数据|示例数据|实体类|接口|索引|触发器|存储过程|文章|故事|诗)",
+        r"(?:解释|说明|讲解|评审|审查|优化|改进|规范化|重构|介绍|分析"
+        r"|评价)(?:一下)?[^。？\n]{0,12}(?:表结构|建表|schema|模式|数据库设计|设计|ddl|语句"
+        r"|数据模型)",
+        r"(?:写|生成|画|创建|设计|转换?[成为])[^。？\n]{0,20}(?:python|java|代码|er图|文档"
+        r"|测试数据|示例数据|实体类|接口|索引|触发器|存储过程|文章|故事|诗)",
     ),
     "asks_prose": (
-        r"\A\W*(?:please\s+|can you\s+|could you\s+|i want you to\s+)?(?:write|compose|draft|tell me|explain|describe|"
-        r"translate|summari[sz]e|solve|calculate|compute|brainstorm|invent|imagine|suggest|recommend|propose|"
-        r"generate|create (?:a|an|the) (?:\w+ )?(?:story|poem|plan|recipe|essay|list|character|quiz|article|outline|schedule)|"
-        r"plan|design|act as|pretend|what do you think|why|how (?:do|does|can|would|should|many|much))\b",
-        r"\A\W*(?:请|请你|帮我)?(?:写|创作|编写|翻译|总结|解释|说明|计算|推荐|设计|介绍|讲)",
+        r"\A\W*(?:please\s+|can you\s+|could you\s+|i want you to\s+)?(?:write|compose|draft|explain|translate|"
+        r"summari[sz]e|solve|calculate|compute|brainstorm|invent|imagine|generate|"
+        r"create (?:a|an|the) (?:\w+ )?(?:story|poem|plan|recipe|essay|list|character|quiz|article|outline|schedule)|"
+        r"design|act as|pretend)\b",
+        r"\A\W*(?:请|请你|帮我)?(?:写|创作|编写|翻译|总结|解释|计算)",
     ),
 }
 
