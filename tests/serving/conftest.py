@@ -93,8 +93,8 @@ def make_engine(demo: TinyDemo, adapters: Path, renderer: ChatRenderer) -> Itera
     """Engines over the three adapters, or over those in a folder; closed in the end."""
     made: list[Engine] = []
 
-    def make(root: Path | None = None, eos_ids: list[int] | None = None, **limits: int) -> Engine:
-        backbone = load_backbone(str(demo.base), "none", "float32")
+    def make(root: Path | None = None, eos_ids: list[int] | None = None, device: str = "cpu", **limits: int) -> Engine:
+        backbone = load_backbone(str(demo.base), "none", "float32", device)
         library = AdapterLibrary.open(root or adapters)
         engine = Engine(backbone, library, renderer.eos_ids if eos_ids is None else eos_ids, Limits(**limits))
         made.append(engine)

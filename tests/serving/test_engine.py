@@ -40,10 +40,12 @@ from qwen_lightning.serving.generation import (
 )
 from qwen_lightning.serving.kv import BLOCK
 from qwen_lightning.serving.limits import Limits
+from qwen_lightning.serving.runner import Part, Running
 from tests.serving.conftest import SHAPES, Alone, MakeEngine, write_adapters
 from tools.demo.tiny import TinyDemo
 
 Prompts = list[list[int]]
+DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 MIXED = [*SHAPES, None]
 LONG = Sampling(400)
 
@@ -75,11 +77,12 @@ def held(engine: Engine, stop: threading.Event) -> Generation:
     return generation
 
 
+@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("prefill_tokens", [512, 7])
 def test_a_mixed_batch_is_generates_token_for_token(
-    make_engine: MakeEngine, prompts: Prompts, alone: Alone, prefill_tokens: int
+    make_engine: MakeEngine, prompts: Prompts, alone: Alone, prefill_tokens: int, device: str
 ) -> None:
-    engine = make_engine(running=16, prefill_tokens=prefill_tokens)
+    engine = make_engine(device=device, running=16, prefill_tokens=prefill_tokens)
     asked = [(MIXED[index % 4], prompt, 10 + index % 5) for index, prompt in enumerate(prompts + prompts[1:5])]
     generations = [engine.submit(prompt, adapter, Sampling(most)) for adapter, prompt, most in asked]
     for (adapter, prompt, most), generation in zip(asked, generations, strict=True):
@@ -87,6 +90,7 @@ def test_a_mixed_batch_is_generates_token_for_token(
         assert ids(tokens) == expected.ids
         torch.testing.assert_close(torch.tensor([t.logprob for t in tokens]), expected.logprobs, rtol=0, atol=1e-4)
         assert generation.finish_reason == ("length" if expected.truncated else "stop")
+        assert generation.tokens() == []  # it stays ended
     one = prompts[0]
     assert len({tuple(alone(adapter, one, 10).ids) for adapter in MIXED}) == 4  # they do differ
 
@@ -132,6 +136,26 @@ def test_a_long_prompt_does_not_hold_the_others(make_engine: MakeEngine) -> None
     assert after.steps - before.steps >= 24
     assert after.completion_tokens - before.completion_tokens >= 24  # the first one's, meanwhile
     first.cancel()
+
+
+def test_prompts_share_a_steps_tokens(make_engine: MakeEngine) -> None:
+    engine = make_engine(eos_ids=[], prefill_tokens=40)
+    stop = threading.Event()
+    first = held(engine, stop)
+    step, shares = engine._batch.step, []
+
+    def counted(parts: list[Part]) -> list[tuple[Running, Token]]:
+        shares.append([part.count for part in parts])
+        return step(parts)
+
+    engine._batch.step = counted  # type: ignore[method-assign]
+    rest = [engine.submit([5] * 30, "sql", Sampling(2)) for _ in range(4)]
+    stop.set()
+    for generation in rest:
+        assert len(generation.tokens()) == 2
+    first.cancel()
+    # The oldest first, each as far as the step goes; those that are through go on token by token.
+    assert shares[:4] == [[1, 30, 10], [1, 1, 20, 20], [1, 1, 10, 30], [1, 1, 1]]
 
 
 def test_a_cancelled_one_is_gone_at_the_next_step(make_engine: MakeEngine) -> None:
