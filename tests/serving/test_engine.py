@@ -62,19 +62,35 @@ def until(condition: Callable[[], bool]) -> None:
         time.sleep(0.001)
 
 
-def held(engine: Engine, stop: threading.Event) -> Generation:
-    """Stop the worker before its next step, until `stop` is set."""
-    step, reached = engine._batch.step, threading.Event()
+class Gate:
+    """Holds an engine's worker before each step until it is let go; `steps` has the tokens of each one's parts."""
 
-    def waits(*args: Any) -> Any:
-        reached.set()
-        assert stop.wait(30)
-        return step(*args)
+    def __init__(self, engine: Engine) -> None:
+        self.engine, self.steps, self.opened = engine, list[list[int]](), False
+        self._step, self._permits = engine._batch.step, threading.Semaphore(0)
+        engine._batch.step = self._wait  # type: ignore[method-assign]
 
-    engine._batch.step = waits  # type: ignore[method-assign]
-    generation = engine.submit([5, 6, 7], "sql", LONG)
-    assert reached.wait(30)
-    return generation
+    def _wait(self, parts: list[Part]) -> list[tuple[Running, Token]]:
+        self.steps.append([part.count for part in parts])
+        assert self.opened or self._permits.acquire(timeout=30)
+        return self._step(parts)
+
+    def let(self, steps: int) -> None:
+        """Let so many steps be made, and wait until the next one's turn has come."""
+        at = len(self.steps) + steps
+        self._permits.release(steps)
+        until(lambda: len(self.steps) >= at)
+
+    def open(self) -> None:
+        """Hold it no longer."""
+        self.opened = True
+        self._permits.release()
+
+    def first(self) -> Generation:
+        """A long completion that the worker has taken up."""
+        generation = self.engine.submit([5, 6, 7], "sql", LONG)
+        until(lambda: bool(self.steps))
+        return generation
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -100,10 +116,10 @@ def test_long_runs_of_one_adapter(make_engine: MakeEngine, prompts: Prompts, alo
     engine = make_engine(prefill_tokens=4096)
     long = sorted(prompts, key=len)[-4:]
     assert min(map(len, long)) > 32
-    stop = threading.Event()
-    first = held(engine, stop)
+    gate = Gate(engine)
+    first = gate.first()
     generations = [engine.submit(prompt, adapter, Sampling(8)) for adapter, prompt in zip(MIXED, long, strict=True)]
-    stop.set()
+    gate.open()
     for adapter, prompt, generation in zip(MIXED, long, generations, strict=True):
         assert ids(generation.tokens()) == alone(adapter, prompt, 8).ids
     first.cancel()
@@ -111,85 +127,69 @@ def test_long_runs_of_one_adapter(make_engine: MakeEngine, prompts: Prompts, alo
 
 def test_who_comes_in_mid_flight_joins_the_batch(make_engine: MakeEngine, prompts: Prompts, alone: Alone) -> None:
     engine = make_engine(eos_ids=[])
-    first = engine.submit(prompts[0], "sql", LONG)
-    tokens = iter(first)
-    for _ in range(5):
-        next(tokens)
+    gate = Gate(engine)
+    first = gate.first()
+    gate.let(5)
     second = engine.submit(prompts[1], "fc", Sampling(6))
-    assert len(second.tokens()) == 6
-    assert first.finish_reason is None
+    gate.let(1)  # it was planned before
+    gate.let(6)
+    assert ids(second.tokens()) == alone("fc", prompts[1], 6).ids
+    assert gate.steps[6:13] == [[1, len(prompts[1])], *[[1, 1]] * 5, [1]]
     assert engine.stats().running == 1
-    third = engine.submit(prompts[2], "slot", Sampling(6))
-    assert ids(third.tokens()) == alone("slot", prompts[2], 6).ids
-    assert len(list(tokens)) == 395
+    gate.open()
+    assert len(first.tokens()) == 400
 
 
 def test_a_long_prompt_does_not_hold_the_others(make_engine: MakeEngine) -> None:
     engine = make_engine(eos_ids=[], prefill_tokens=4)
-    first = engine.submit([5, 6], "sql", LONG)
-    tokens = iter(first)
-    next(tokens)
-    second = engine.submit([7] * 100, "fc", Sampling(1))  # 25 steps
-    before = engine.stats().counts
+    gate = Gate(engine)
+    first = gate.first()
+    second = engine.submit([7] * 100, "fc", Sampling(1))
+    gate.let(26)
+    assert gate.steps[1:27] == [*[[1, 4]] * 25, [1]]
     assert len(second.tokens()) == 1
-    after = engine.stats().counts
-    assert after.steps - before.steps >= 24
-    assert after.completion_tokens - before.completion_tokens >= 24  # the first one's, meanwhile
+    assert engine.stats().counts.completion_tokens == 27  # the first one's, meanwhile
+    assert engine.stats().counts.prompt_tokens == 103
     first.cancel()
+    gate.open()
 
 
 def test_prompts_share_a_steps_tokens(make_engine: MakeEngine) -> None:
     engine = make_engine(eos_ids=[], prefill_tokens=40)
-    stop = threading.Event()
-    first = held(engine, stop)
-    step, shares = engine._batch.step, []
-
-    def counted(parts: list[Part]) -> list[tuple[Running, Token]]:
-        shares.append([part.count for part in parts])
-        return step(parts)
-
-    engine._batch.step = counted  # type: ignore[method-assign]
+    gate = Gate(engine)
+    first = gate.first()
     rest = [engine.submit([5] * 30, "sql", Sampling(2)) for _ in range(4)]
-    stop.set()
+    gate.open()
     for generation in rest:
         assert len(generation.tokens()) == 2
     first.cancel()
     # The oldest first, each as far as the step goes; those that are through go on token by token.
-    assert shares[:4] == [[1, 30, 10], [1, 1, 20, 20], [1, 1, 10, 30], [1, 1, 1]]
+    assert gate.steps[1:5] == [[1, 30, 10], [1, 1, 20, 20], [1, 1, 10, 30], [1, 1, 1]]
 
 
 def test_a_cancelled_one_is_gone_at_the_next_step(make_engine: MakeEngine) -> None:
     engine = make_engine(eos_ids=[], running=2, cache_tokens=2048)
-    one, two = (engine.submit([5, 6, index], "sql", LONG) for index in (7, 8))
-    waiting = engine.submit([5], "fc", Sampling(3))
-    next(iter(one))
-    next(iter(two))
+    gate = Gate(engine)
+    one = gate.first()
+    two, waiting = engine.submit([5], "sql", LONG), engine.submit([6], "fc", Sampling(3))
+    gate.let(3)
     assert (engine.stats().running, engine.stats().waiting) == (2, 1)
-    stop = threading.Event()
-    step = engine._batch.step
-    sizes: list[int] = []
-
-    def counted(parts: Any) -> Any:
-        sizes.append(len(parts))
-        assert stop.wait(30)
-        return step(parts)
-
-    engine._batch.step = counted  # type: ignore[method-assign]
-    until(lambda: bool(sizes))
     one.cancel()
     two.cancel()
-    stop.set()
+    gate.let(1)
+    assert (engine.stats().running, engine.stats().waiting) == (1, 0)
+    gate.open()
     assert len(waiting.tokens()) == 3
-    assert sizes[:2] == [2, 1]  # the step under way, then `waiting` alone
-    list(one)
+    assert gate.steps[3:] == [[1, 1], [1], [1], [1]]  # the step that was planned, then `waiting` alone
+    assert 0 < len(one.tokens()) < 5
     assert one.finish_reason == "cancelled"
     assert engine.stats().cache_taken == 0
 
 
 def test_a_waiting_one_is_cancelled_at_once(make_engine: MakeEngine) -> None:
     engine = make_engine(running=1, waiting=1)
-    stop = threading.Event()
-    first = held(engine, stop)
+    gate = Gate(engine)
+    first = gate.first()
     second = engine.submit([5], "sql", LONG)
     with pytest.raises(QueueFullError, match="try again later"):
         engine.submit([5], "sql", LONG)
@@ -198,7 +198,7 @@ def test_a_waiting_one_is_cancelled_at_once(make_engine: MakeEngine) -> None:
     assert second.finish_reason == "cancelled"
     third = engine.submit([5], "sql", Sampling(1))
     first.cancel()
-    stop.set()
+    gate.open()
     assert len(third.tokens()) == 1
     assert engine.stats().counts.refused == 1
 
@@ -245,10 +245,10 @@ def test_who_waits_for_a_slot_is_overtaken_but_not_for_good(make_engine: MakeEng
         return done
 
     engine._batch.admit = noted  # type: ignore[method-assign]
-    stop = threading.Event()
-    first = held(engine, stop)
+    gate = Gate(engine)
+    first = gate.first()
     rest = [engine.submit([5, 6], name, Sampling(4)) for name in ("fc", "sql", "sql", None, "sql", "fc", "sql")]
-    stop.set()
+    gate.open()
     for generation in rest:
         if generation is rest[3]:
             first.cancel()  # until now its adapter holds the only slot
@@ -339,8 +339,8 @@ def test_a_step_that_fails_fails_its_completions_alone(make_engine: MakeEngine, 
 
 def test_nobody_waits_for_an_engine_that_is_lost(make_engine: MakeEngine, prompts: Prompts) -> None:
     engine = make_engine(running=2)
-    stop = threading.Event()
-    first = held(engine, stop)
+    gate = Gate(engine)
+    first = gate.first()
     others = [engine.submit(prompts[0], "sql", Sampling(8)) for _ in range(3)]
     assert engine.healthy
 
@@ -348,7 +348,7 @@ def test_nobody_waits_for_an_engine_that_is_lost(make_engine: MakeEngine, prompt
         raise RuntimeError("no device any more")
 
     engine._batch.runner.step = engine._batch.runner.kv.give = lost  # type: ignore[method-assign]
-    stop.set()
+    gate.open()
     for generation in (first, *others):
         with pytest.raises(GenerationError, match="no device any more"):
             generation.tokens()
@@ -364,11 +364,11 @@ def test_no_number_is_no_token(make_engine: MakeEngine, prompts: Prompts, alone:
     slot = engine._batch.adapters._loaded["sql"]
     for layer in engine._batch.runner.weights.layers:
         layer.out._slot(slot)[0].fill_(3e38)  # type: ignore[attr-defined]
-    stop = threading.Event()
-    first = held(engine, stop)
+    gate = Gate(engine)
+    first = gate.first()
     longer = max(prompts, key=len)
     bad, good = engine.submit(longer, "sql", Sampling(8)), engine.submit(prompts[0], "slot", Sampling(8))
-    stop.set()
+    gate.open()
     for generation in (first, bad):
         with pytest.raises(GenerationError, match="adapter 'sql' gave a token no finite probability"):
             generation.tokens()
@@ -390,29 +390,28 @@ def test_a_reader_in_an_event_loop(make_engine: MakeEngine, prompts: Prompts, al
 
     assert asyncio.run(all_at_once()) == [alone(adapter, prompts[0], 12).ids for adapter in MIXED]
 
-    async def leaves() -> Generation:
-        generation = engine.submit(prompts[0], "sql", Sampling(900))
-        async for _ in generation:
+    async def leaves() -> None:
+        async for _ in engine.submit(prompts[0], "sql", LONG):
             break
-        return generation
 
     async def is_cancelled() -> None:
-        generation = engine.submit(prompts[0], "sql", Sampling(900))
+        async def read() -> None:
+            async for _ in engine.submit(prompts[0], "sql", LONG):
+                reading.set()
 
-        async def read_on() -> None:
-            async for _ in generation:
-                pass
-
-        task = asyncio.create_task(read_on())
-        until(lambda: engine.stats().running == 1)
-        await asyncio.sleep(0)
+        reading = asyncio.Event()
+        task = asyncio.create_task(read())
+        await reading.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
 
     engine.eos_ids = frozenset()
+    gate = Gate(engine)
     for count, goes in enumerate((leaves, is_cancelled), 1):
-        asyncio.run(goes())  # type: ignore[arg-type]
+        gate._permits.release(3)
+        asyncio.run(goes())
+        gate._permits.release(3)
         until(lambda: engine.stats().running == 0)  # nobody would read the rest
         assert engine.stats().counts.finished["cancelled"] == count
 
@@ -420,19 +419,23 @@ def test_a_reader_in_an_event_loop(make_engine: MakeEngine, prompts: Prompts, al
 @pytest.mark.parametrize("grace", [30.0, 0.0])
 def test_closing_finishes_or_fails_what_there_is(make_engine: MakeEngine, grace: float) -> None:
     engine = make_engine(eos_ids=[], running=1)
-    running, waiting = engine.submit([5], "sql", LONG), engine.submit([6], "fc", Sampling(3))
-    next(iter(running))
-    engine.close(grace)
+    gate = Gate(engine)
+    running, waiting = gate.first(), engine.submit([6], "fc", Sampling(3))
+    closing = threading.Thread(target=engine.close, args=(grace,))
+    closing.start()
+    until(lambda: not engine.healthy)
     with pytest.raises(EngineClosedError, match="shutting down"):
         engine.submit([5], "sql", LONG)
+    gate.open()
+    closing.join(30)
+    assert not engine._worker.is_alive()
     if grace:
-        assert len(running.tokens()) == 399
+        assert len(running.tokens()) == 400
         assert len(waiting.tokens()) == 3
     else:
         for generation in (running, waiting):
             with pytest.raises(EngineClosedError, match="shut down before"):
                 generation.tokens()
-    assert not engine._worker.is_alive()
     assert engine.stats().cache_taken == engine.stats().running == engine.stats().waiting == 0
 
 
