@@ -27,7 +27,7 @@ _HEADING = re.compile(
     r")(?:\s+(?:are|is)\s+the\s+following)?\s*(?:\*\*)?\s*[:：](?:\*\*)?\s*(?:\[\s*\])?",
     re.IGNORECASE,
 )
-#: Lines below a heading: `- **Person**`, `- Person`, ("- `name`: STRING Example: …"), `Person {name: STRING}`, `:Person`.
+#: Lines below a heading: `- **Person**`, `:Person`, `Person {name: STRING}`, and a property, "- `name`: STRING".
 _OWNER = re.compile(
     rf"{_BULLET}(?:\*\*{_NAME}\*\*|:?{_NAME})\s*:?\s*(?:\{{[^}}\n]*\}}(?:\s*,\s*{_NAME}\s*\{{[^}}\n]*\}})*)?\s*,?\s*"
 )

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from qwen_lightning.errors import RequestError
 from qwen_lightning.serving.found import Found, cut
@@ -135,7 +134,7 @@ def _described(kind: str, name: str, pieces: list[Found]) -> str:
     return name
 
 
-def require_known_tag(tag: TaskTag, names: Mapping[str, Any]) -> str:
+def require_known_tag(tag: TaskTag, names: Collection[str]) -> str:
     """The task that a tag names.
 
     Raises:

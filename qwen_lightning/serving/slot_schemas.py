@@ -31,7 +31,7 @@ _CHINESE = re.compile(
 )
 _WORD = r"[\w`\"'-]+"
 _QUOTED = r"[`\"'“‘][^`\"'“”‘’\n]{1,60}[`\"'”’]"
-#: Lists without a colon before them: `extract name, city and date from`, `the keys "name" and "city"`, `抽取姓名、电话等字段`.
+#: Lists without a colon before them: `extract name and city from`, `the keys "name" and "city"`, `抽取姓名、电话等字段`.
 _INLINE = (
     re.compile(
         rf"\bextract\s+(?:the\s+)?(?P<list>{_WORD}(?:\s*,\s*(?!and\b){_WORD})*,?(?:\s+and\s+"

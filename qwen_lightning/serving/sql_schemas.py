@@ -35,7 +35,7 @@ _TRAILING = re.compile(r"[ \t]*--[^\n]*|\s*/\*[\s\S]*?\*/")
 _COLUMN = re.compile(r"(?:[\w$]+|\"[^\"]+\"|`[^`]+`|\[[^\]]+\])\s+[A-Za-z]\w*")
 _LEADING = re.compile(r"(?:^[ \t]*--[^\n]*\n\s*|^[ \t]*/\*(?:(?!\*/)[\s\S])*\*/\s*)+\Z", re.MULTILINE)
 _NAME = r"[A-Za-z_]\w*"
-#: `singer(id, name)`, `# singer ( id, name )`, `Table singer, columns = [*, id, name]`, `singer: id (int), name (text)`.
+#: `singer(id, name)`, `# singer ( id, name )`, `Table singer, columns = [*, id, name]`, `Table singer: id, name`.
 _LISTINGS = (
     re.compile(
         rf"^\s*(?:[-*#•]\s*"
