@@ -31,8 +31,12 @@ def _fixture_records():
     ddl = ddl[ddl.index("CREATE") :].strip()
     ask_sql = {"task": "text2sql", "schema": ddl, "dialect": "postgres"}
     yield {"id": "s1", "input": "Which city has most customers?", **ask_sql}
-    yield {"id": "s2", "input": "Show the database of orders, most recent first.\nLeave out the cancelled ones.", **ask_sql}
-    yield {"id": "c1", "task": "text2cypher", "input": "Who wrote \"The Glass Harbour\"?", "schema": graph}
+    yield {
+        "id": "s2",
+        "input": "Show the database of orders, most recent first.\nLeave out the cancelled ones.",
+        **ask_sql,
+    }
+    yield {"id": "c1", "task": "text2cypher", "input": 'Who wrote "The Glass Harbour"?', "schema": graph}
     yield {"id": "c2", "task": "text2cypher", "input": "哪些读者借过犯罪小说？", "schema": graph}
     for name in ("slots", "function_call", "rewrites"):
         for line in (FIXTURES / name / "records.jsonl").open(encoding="utf-8"):
