@@ -225,26 +225,22 @@ def is_only_boilerplate(text: str, task: str) -> bool:
 
 
 def _trim_start(text: str, task: str) -> str:
-    while text:
-        end = _ENDS.search(text)
-        segment = text[: end.start()] if end else text
-        if not is_boilerplate(segment, task):
-            return text
-        text = text[end.end() :].lstrip() if end else ""
-    return text
+    at = 0
+    for end in _ENDS.finditer(text):
+        if not is_boilerplate(text[at : end.start()], task):
+            return text[at:].lstrip()
+        at = end.end()
+    return "" if is_boilerplate(text[at:], task) else text[at:].lstrip()
 
 
 def _trim_end(text: str, task: str, lines: bool) -> str:
-    while text:
-        found = re.finditer(r"\n+", text) if lines else _SENTENCES.finditer(text)
-        ends = [end for end in found if end.end() < len(text)]
-        if lines and not ends:
-            return text
-        start = ends[-1].end() if ends else 0
-        if not is_boilerplate(text[start:], task):
-            return text
-        text = text[: ends[-1].start()].rstrip() if ends else ""
-    return text
+    found = re.finditer(r"\n+", text) if lines else _SENTENCES.finditer(text)
+    stop = len(text)
+    for end in reversed([end for end in found if end.end() < len(text)]):
+        if not is_boilerplate(text[end.end() : stop], task):
+            return text[:stop].rstrip()
+        stop = end.start()
+    return text[:stop].rstrip() if lines or not is_boilerplate(text[:stop], task) else ""
 
 
 _QUOTES = (('"""', '"""'), ("'''", "'''"), ("```", "```"), ("“", "”"), ("「", "」"), ('"', '"'))

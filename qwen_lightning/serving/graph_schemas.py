@@ -10,14 +10,14 @@ from qwen_lightning.serving.found import Found
 from qwen_lightning.serving.sql_schemas import unwrap
 
 _NAME = r"(?:`[^`]+`|[^\W\d]\w*)"
-_NODE = rf"\(\s*(?:[^\W\d]\w*)?\s*:\s*{_NAME}(?:\s*[:&|]\s*{_NAME})*(?:\s*\{{[^}}\n]*\}})?\s*\)"
+_NODE = rf"\(\s*(?:[^\W\d]\w*)?\s*:\s*{_NAME}(?:\s*[:&|]\s*{_NAME})*(?:\s*\{{[^{{}}\n]*\}})?\s*\)"
 _EDGE = (
-    rf"\s*<?\s*-+\s*\[\s*(?:[^\W\d]\w*)?\s*:\s*{_NAME}(?:\s*\|\s*:?{_NAME})*(?:\s*\{{[^}}\n]*\}})?\s*\]\s*-+\s*>?\s*"
+    rf"\s*<?\s*-+\s*\[\s*(?:[^\W\d]\w*)?\s*:\s*{_NAME}(?:\s*\|\s*:?{_NAME})*(?:\s*\{{[^{{}}\n]*\}})?\s*\]\s*-+\s*>?\s*"
 )
 _PATTERN = rf"{_NODE}(?:{_EDGE}{_NODE})*"
 _BULLET = r"[ \t]*(?:[-*•][ \t]+|\d+[.)][ \t]+)?"
 _PATTERNS = re.compile(rf"{_BULLET}{_PATTERN}(?:\s*[,;]?\s*{_PATTERN})*\s*[,;.]?\s*")
-_INLINE = re.compile(rf"{_NODE}{_EDGE}{_NODE}|\(:{_NAME}\s*\{{[^}}\n]*\}}\)")
+_INLINE = re.compile(rf"{_NODE}{_EDGE}{_NODE}|\(:{_NAME}\s*\{{[^{{}}\n]*\}}\)")
 _HEADING = re.compile(
     r"[ \t]*(?:#+\s*|\*\*)?(?:the\s+)?(?:"
     r"(?:node|relationship|edge|relation)s?\s*(?:types?\s*"
@@ -29,11 +29,11 @@ _HEADING = re.compile(
 )
 #: Lines below a heading: `- **Person**`, `:Person`, `Person {name: STRING}`, and a property, "- `name`: STRING".
 _OWNER = re.compile(
-    rf"{_BULLET}(?:\*\*{_NAME}\*\*|:?{_NAME})\s*:?\s*(?:\{{[^}}\n]*\}}(?:\s*,\s*{_NAME}\s*\{{[^}}\n]*\}})*)?\s*,?\s*"
+    rf"{_BULLET}(?:\*\*{_NAME}\*\*|:?{_NAME})\s*:?\s*(?:\{{[^{{}}\n]*\}}(?:\s*,\s*{_NAME}\s*\{{[^{{}}\n]*\}})*)?\s*,?\s*"
 )
 _PROPERTY = re.compile(r"[ \t]*[-*•]\s*`?[^`:{}*\n]+?`?\s*:\s*`?[A-Za-z]\w*.*")
-_BARE = re.compile(rf"{_BULLET}\[\s*:\s*{_NAME}(?:\s*\{{[^}}\n]*\}})?\s*\]\s*,?\s*")
-_LOOSE = re.compile(rf"{_BULLET}{_NAME}\s*\{{\s*{_NAME}\s*:[^}}\n]*\}}\s*,?\s*")
+_BARE = re.compile(rf"{_BULLET}\[\s*:\s*{_NAME}(?:\s*\{{[^{{}}\n]*\}})?\s*\]\s*,?\s*")
+_LOOSE = re.compile(rf"{_BULLET}{_NAME}\s*\{{\s*{_NAME}\s*:[^{{}}\n]*\}}\s*,?\s*")
 _OTHER_LABEL = re.compile(
     r"\s*[#*]*\s*(?:question|query|cypher|answer|task|request|input|output|examples?|notes?"
     r"|hints?|rules?)\s*[*]*\s*[:：]?\s*",

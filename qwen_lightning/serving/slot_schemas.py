@@ -31,7 +31,7 @@ _CHINESE = re.compile(
 )
 _WORD = r"[\w`\"'-]+"
 _QUOTED = r"[`\"'“‘][^`\"'“”‘’\n]{1,60}[`\"'”’]"
-#: Lists without a colon before them: `extract name and city from`, `the keys "name" and "city"`, `抽取姓名、电话等字段`.
+#: Lists without a colon before them: `extract name and city from`, `keys "name" and "city"`, `抽取姓名、电话等字段`.
 _INLINE = (
     re.compile(
         rf"\bextract\s+(?:the\s+)?(?P<list>{_WORD}(?:\s*,\s*(?!and\b){_WORD})*,?(?:\s+and\s+"
@@ -57,6 +57,7 @@ _ITEM = re.compile(
     r"|\s[-–—])\s*(?P<text>.*?))?\s*[.;；。,，]?\s*"
 )
 _MOST_FIELDS = 100
+_MOST_BROKEN = 500
 #: "the fields from this sentence:" comes before the sentence, "the following fields from the text:" before the fields.
 _TEXT_FOLLOWS = re.compile(
     r"\b(?:text|sentence|utterance|message|passage|paragraph|input|conversation|dialogue|email"
@@ -143,12 +144,12 @@ def is_object_schema(value: Any) -> bool:
 
 
 def _objects(text: str) -> list[tuple[int, int, dict[str, Any]]]:
-    decoder, found, at = json.JSONDecoder(), [], 0
-    while (at := text.find("{", at)) >= 0:
+    decoder, found, at, failed = json.JSONDecoder(), [], 0, 0
+    while failed < _MOST_BROKEN and (at := text.find("{", at)) >= 0:
         try:
             value, end = decoder.raw_decode(text, at)
         except (ValueError, RecursionError):
-            at += 1
+            at, failed = at + 1, failed + 1
             continue
         if isinstance(value, dict):
             found.append((at, end, value))

@@ -29,6 +29,10 @@ _BESIDE = re.compile(
     re.IGNORECASE,
 )
 _QUOTED = re.compile(r"'(?:[^']|'')*'|\"[^\"\n]*\"|`[^`\n]*`|--[^\n]*|/\*[\s\S]*?\*/")
+_PARENTHESES = re.compile(rf"{_QUOTED.pattern}|[()]")
+_SEMICOLON = re.compile(rf"{_QUOTED.pattern}|;")
+#: So many unclosed statements are enough: a text that has more is none that a schema could be found in.
+_MOST_UNCLOSED = 20
 _COMMENT = re.compile(r"\s*(?:--[^\n]*(?:\n|$)|/\*[\s\S]*?\*/)")
 #: A line comment on the last statement's line, and block comments, such as rows that show what a table holds.
 _TRAILING = re.compile(r"[ \t]*--[^\n]*|\s*/\*[\s\S]*?\*/")
@@ -39,7 +43,7 @@ _NAME = r"[A-Za-z_]\w*"
 _LISTINGS = (
     re.compile(
         rf"^\s*(?:[-*#•]\s*"
-        rf"|\d+[.)]\s*)?(?:tables?\s*:?\s+)?{_NAME}(?:\.{_NAME})?\s*\(\s*{_NAME}[^()\n]*(?:,[^()\n]*)*(?:\([^()\n]*\)[^()\n]*)*\)\s*[;.]?\s*$",
+        rf"|\d+[.)]\s*)?(?:tables?\s*:?\s+)?{_NAME}(?:\.{_NAME})?\s*\(\s*{_NAME}[^()\n]*(?:\([^()\n]*\)[^()\n]*)*\)\s*[;.]?\s*$",
         re.I | re.M,
     ),
     re.compile(rf"^\s*(?:[-*#•]\s*)?(?:table\s+)?{_NAME}\s*[,:|]\s*(?:columns?|fields?)\s*[=:]\s*\[?", re.I | re.M),
@@ -51,9 +55,10 @@ _LISTINGS = (
 def find_ddl(text: str) -> list[Found]:
     """The DDL of a text: runs of statements with nothing but comments between them, each with at least one table."""
     pieces: list[tuple[int, int, bool]] = []
-    at = 0
-    while table := _TABLE.search(text, at):
+    at = unclosed = 0
+    while unclosed < _MOST_UNCLOSED and (table := _TABLE.search(text, at)):
         end = _closing(text, table.end())
+        unclosed += end is None
         if end is None or not _COLUMN.search(text[table.end() : end]):
             at = table.end()
             continue
@@ -63,10 +68,14 @@ def find_ddl(text: str) -> list[Found]:
     if not pieces:
         return []
     for beside in _BESIDE.finditer(text):
-        inside = any(start <= beside.start() < end for start, end, _ in pieces)
+        if any(start <= beside.start() < end for start, end, _ in pieces):
+            continue
+        if not _starts_statement(text, beside.start()):
+            continue
         end = _semicolon(text, beside.end())
-        if end is not None and not inside and _starts_statement(text, beside.start()):
-            pieces.append((beside.start(), end, False))
+        if end is None:  # nor has any statement after it
+            break
+        pieces.append((beside.start(), end, False))
     return [_with_comments(text, start, end) for start, end in _runs(text, sorted(pieces))]
 
 
@@ -76,36 +85,25 @@ def lists_tables(text: str) -> bool:
 
 
 def _starts_statement(text: str, start: int) -> bool:
-    before = text[:start].rstrip(" \t")
-    return not before or before[-1] in "\n;/"
+    at = start - 1
+    while at >= 0 and text[at] in " \t":
+        at -= 1
+    return at < 0 or text[at] in "\n;/"
 
 
 def _closing(text: str, start: int) -> int | None:
     """Where the parenthesis opened before `start` has been closed."""
-    depth, at = 1, start
-    while at < len(text):
-        quoted = _QUOTED.match(text, at)
-        if quoted:
-            at = quoted.end()
-            continue
-        depth += {"(": 1, ")": -1}.get(text[at], 0)
-        at += 1
+    depth = 1
+    for mark in _PARENTHESES.finditer(text, start):
+        depth += {"(": 1, ")": -1}.get(mark.group(), 0)
         if not depth:
-            return at
+            return mark.end()
     return None
 
 
 def _semicolon(text: str, start: int) -> int | None:
-    at = start
-    while at < len(text):
-        quoted = _QUOTED.match(text, at)
-        if quoted:
-            at = quoted.end()
-            continue
-        if text[at] == ";":
-            return at + 1
-        at += 1
-    return None
+    """Where the statement that goes on at `start` ends, its semicolon included."""
+    return next((mark.end() for mark in _SEMICOLON.finditer(text, start) if mark.group() == ";"), None)
 
 
 def _runs(text: str, pieces: list[tuple[int, int, bool]]) -> list[tuple[int, int]]:

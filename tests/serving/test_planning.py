@@ -25,7 +25,7 @@ def test_a_case_goes_to_its_task_with_the_prompt_of_training(case):
 
 
 def _fixture_records():
-    """Records of our own in every schema's layout: DDL with rows and keys, Neo4j's listing, nested and Chinese slots."""
+    """Records of our own: DDL with keys, Neo4j's listing, nested and Chinese slots, follow-ups."""
     ddl = (FIXTURES / "sql" / "databases" / "shop.sql").read_text("utf-8").split("INSERT INTO")[0]
     graph = (FIXTURES / "cypher" / "graphs" / "library.schema.txt").read_text("utf-8").strip()
     ddl = ddl[ddl.index("CREATE") :].strip()
@@ -33,7 +33,7 @@ def _fixture_records():
     yield {"id": "s1", "input": "Which city has most customers?", **ask_sql}
     yield {
         "id": "s2",
-        "input": "Show the database of orders, most recent first.\nLeave out the cancelled ones.",
+        "input": "Show the orders, latest first.\nLeave out the cancelled ones.",
         **ask_sql,
     }
     yield {"id": "c1", "task": "text2cypher", "input": 'Who wrote "The Glass Harbour"?', "schema": graph}
