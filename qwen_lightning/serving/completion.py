@@ -26,8 +26,6 @@ from qwen_lightning.tasks.registry import TaskRegistry
 
 DEFAULT_DIALECT = "postgres"
 _RECORD_ID = "request"
-#: Where the faults of a built-in task's record come from.
-_FIELD = {"function_call": "tools", "slot_json": "response_format or the slots in messages", "text2sql": "messages"}
 #: Task to the kinds of schema that its records take.
 _SCHEMAS = {"text2sql": ("ddl",), "text2cypher": ("graph_schema",), "slot_json": ("json_schema", "fields")}
 
@@ -81,7 +79,9 @@ def complete(
     parts = _take_apart(request, signals, task)
     if parts is None:
         return _kept(request, signals, task, tools, "what is asked cannot be told apart")
-    record = _record(tasks, name, fields, parts)
+    by_format = name == "slot_json" and _response_schema(request) is not None
+    field = "tools" if name == "function_call" else "response_format.json_schema.schema" if by_format else "messages"
+    record = _record(tasks, name, fields, parts, field)
     if record is None:
         return _kept(request, signals, task, tools, f"a {task.name} record needs more than a request holds")
     return Completion(task.prompt(record), record, f"prompt as in training{_told(task, fields)}")
@@ -245,16 +245,18 @@ def _instruction(text: str, whole: str, task: Task[Any]) -> str:
     return whole if MARK in kept else kept
 
 
-def _record(tasks: TaskRegistry, name: str, fields: Mapping[str, Any], parts: _Parts) -> RecordBase | None:
+def _record(
+    tasks: TaskRegistry, name: str, fields: Mapping[str, Any], parts: _Parts, field: str = "messages"
+) -> RecordBase | None:
     """The record; None where a task of one's own wants fields that no request has.
 
     Raises:
-        RequestError: Tools or slots of a built-in task break its rules.
+        RequestError: Tools, slots or schema of a built-in task break its rules; `field` is where they come from.
     """
     history = [turn.model_dump() for turn in parts.history]
     try:
         return tasks.reader.parse({"id": _RECORD_ID, "task": name, "input": parts.input, "history": history, **fields})
     except DataError as error:
-        if name not in _FIELD:
+        if not fields:
             return None
-        raise RequestError(_FIELD[name], error.message) from None
+        raise RequestError(field, error.message) from None

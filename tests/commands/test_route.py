@@ -94,6 +94,13 @@ def test_a_router_of_ones_own(capsys, write, tmp_path, monkeypatch):
         (user(3), "messages.0.content: "),
         (user("Hello", model="gpt-4o"), "model: unknown model 'gpt-4o'; name an adapter (base-sft, fc"),
         (user("[TASK=DANCE]\nHello"), "messages.0.content: unknown task tag 'DANCE'"),
+        (
+            user(
+                "Hi",
+                response_format={"type": "json_schema", "json_schema": {"schema": {"properties": {"a": {"type": 3}}}}},
+            ),
+            "response_format.json_schema.schema: slot_json record",
+        ),
         (user("Hi", tools=[{"type": "function", "function": {"name": "a", "parameters": {"type": "no"}}}]), "tools: "),
     ],
 )

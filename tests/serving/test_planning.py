@@ -97,3 +97,24 @@ def test_what_a_tool_returned_is_answered_in_chat_with_the_tools_at_hand():
     assert plan.completion.prompt.tools == [tool]
     assert [message["role"] for message in plan.completion.prompt.messages] == ["user", "assistant", "tool"]
     assert PLANNER.plan(parse_request({"messages": messages[:1], "tools": [tool]})).decision.adapter == "fc"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "CREATE TABLE a (b INT, " * 500,
+        "CREATE TABLE a (b INT);" + "INSERT INTO a VALUES " * 500,
+        "CREATE TABLE a (b INT);\n" + "Write the SQL query. " * 500,
+        "CREATE TABLE a (b INT);\n" + "请根据以下数据库" * 1000,
+        "sql a(" + "b," * 5000,
+        "(:A {" * 5000,
+        "(:A)-[:B]->" * 1000,
+        "extract json fields " + '{"a":' * 5000,
+        "extract the following fields: " + "a, " * 3000,
+        "User: a\n" * 2000 + "rewrite the last question so that it stands alone",
+    ],
+    ids=lambda text: text[:24],
+)
+def test_texts_that_make_careless_patterns_run_for_ever_are_read(text):
+    plan = PLANNER.plan(parse_request({"messages": [{"role": "user", "content": text}]}))
+    assert plan.completion.prompt.messages
