@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 
 _COMMON = """
+hey hi hello pls thanks input produce parse asks looks look
 a an the this that these those it its and or as of to for in on into with from by at be is are was am do does
 not no don't never
 without any other anything else only just exactly one single valid correct proper you your i my me we our us
@@ -109,6 +110,7 @@ _WORDS: dict[str, tuple[str, str, str]] = {
     ),
 }
 _ANCHORS = """
+response output result input produce parse
 sql cypher postgres postgresql query queries statement schema schemas ddl database tables table graph question
 questions request
 extract extracts extraction fill slot slots field fields json object text input sentence utterance message

@@ -39,7 +39,7 @@ _OTHER_LABEL = re.compile(
     r"|hints?|rules?)\s*[*]*\s*[:：]?\s*",
     re.IGNORECASE,
 )
-_LABEL_BEFORE = re.compile(rf"(?P<label>[^\n:：]{{0,80}}[:：])\s*(?={_PATTERN})")
+_LABEL_BEFORE = re.compile(r"[^\n:：]{0,80}[:：]\s*")
 
 
 def find_graph_schemas(text: str) -> list[Found]:
@@ -58,10 +58,11 @@ def find_graph_schemas(text: str) -> list[Found]:
         kind = _kind(line, open_heading)
         if kind is None:
             label = _LABEL_BEFORE.match(line)
-            if label is None or not _PATTERNS.fullmatch(line, label.end()):
+            kind = _kind(line[label.end() :], False) if label else None
+            if label is None or kind not in ("pattern", "heading"):
                 open_heading = in_block = False
                 continue
-            start, kind = start + label.end(), "pattern"
+            start, in_block = start + label.end(), False
         open_heading = kind == "heading" or (open_heading and kind != "pattern")
         if in_block:
             blocks[-1][1] = end

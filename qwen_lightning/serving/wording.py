@@ -25,7 +25,8 @@ PATTERNS: dict[str, tuple[str, ...]] = {
         r"\b(?:answer|reply|respond|return|output|give|write|produce)\b[^.\n]{0,60}\b(?:json|object)\b[^.\n]{0,60}"
         r"\b(?:schema|fields?|slots?|keys?)\b",
         r"\bjson\b[^.\n]{0,30}\b(?:schema|fields?|slots?|keys?|template)\b",
-        r"提取|抽取|填充|填写|识别出|槽位",
+        r"\b(?:produce|make|build|emit|parse|convert|turn|map|represent)\b[^.\n]{0,80}\bjson\b",
+        r"提取|抽取|解析|填充|填写|识别出|槽位",
         r"(?:按照?|根据|符合|使用)[^。\n]{0,20}(?:json|schema|模式|格式|字段)",
     ),
     "asks_rewrite": (
