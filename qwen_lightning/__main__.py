@@ -21,6 +21,7 @@ COMMANDS = {
     "check": "validate record files",
     "score": "judge completions as training does",
     "regress": "run a regression suite on an adapter",
+    "serve": "answer chat requests over HTTP, each with its adapter, as OpenAI does",
     "route": "say which adapter answers a chat request, and why",
     "pipeline": "train all stages in order, and start again where it stopped",
     "export": "write an adapter folder, or merged weights, for serving",

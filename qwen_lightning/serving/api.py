@@ -1,0 +1,300 @@
+"""The HTTP interface: OpenAI's chat completions and models, health and metrics."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import json
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing, asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from fastapi import APIRouter, Depends, FastAPI, Request, Response
+from fastapi.responses import JSONResponse, StreamingResponse
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.types import Receive, Scope, Send
+
+from qwen_lightning.adapters.manifest import MANIFEST_FILE
+from qwen_lightning.errors import ConfigError, RequestError
+from qwen_lightning.serving.http_errors import HTTPFault, fault_of
+from qwen_lightning.serving.monitoring import CONTENT_TYPE, Metrics
+from qwen_lightning.serving.outcomes import Outcome
+from qwen_lightning.serving.requests import ChatRequest, parse_request
+from qwen_lightning.serving.router import BASE
+from qwen_lightning.serving.service import ChatService, Job
+
+_GONE = 499  # a client that went before its answer, as nginx counts it
+
+
+@dataclass(frozen=True, slots=True)
+class HTTPSettings:
+    """What the interface asks of clients.
+
+    Args:
+        api_keys: Keys of which a client must send one as its bearer token; none: all may ask.
+        body_bytes: Longest body, in bytes.
+        body_seconds: Longest time for a body to arrive, in seconds.
+
+    Raises:
+        ConfigError: A limit is not above 0.
+    """
+
+    api_keys: tuple[str, ...] = ()
+    body_bytes: int = 1 << 20
+    body_seconds: float = 30.0
+
+    def __post_init__(self) -> None:
+        for name in ("body_bytes", "body_seconds"):
+            if getattr(self, name) <= 0:
+                raise ConfigError(f"{name} is {getattr(self, name)}; it must be above 0")
+
+
+def create_app(service: ChatService, settings: HTTPSettings | None = None) -> FastAPI:
+    """The application; whoever runs it closes the engine first, and the application then closes the service."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        service.close()
+
+    app = FastAPI(title="qwen_lightning", openapi_url=None, lifespan=lifespan)
+    api = _API(service, settings or HTTPSettings())
+    guarded = APIRouter(prefix="/v1", dependencies=[Depends(api.authorize)])
+    guarded.add_api_route("/chat/completions", api.chat, methods=["POST"], response_model=None)
+    guarded.add_api_route("/models", api.models, methods=["GET"], response_model=None)
+    guarded.add_api_route("/models/{name}", api.model, methods=["GET"], response_model=None)
+    app.include_router(guarded)
+    app.add_api_route("/health", api.health, methods=["GET"], response_model=None)
+    app.add_api_route("/metrics", api.show_metrics, methods=["GET"], response_model=None)
+    app.add_exception_handler(HTTPFault, _answer_fault)
+    app.add_exception_handler(HTTPException, _answer_http)
+    return app
+
+
+async def _answer_fault(_: Request, error: Exception) -> Response:
+    return fault_of(error).response()
+
+
+async def _answer_http(request: Request, error: Exception) -> Response:
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    said = {404: "there is no such path; see /v1/models and /v1/chat/completions", 405: "another method is wanted here"}
+    headers = getattr(error, "headers", None)
+    return HTTPFault(status, said.get(status, "the request cannot be answered"), headers=headers).response()
+
+
+class _API:
+    def __init__(self, service: ChatService, settings: HTTPSettings) -> None:
+        self._service, self._settings, self._metrics = service, settings, Metrics(service.engine)
+        self._keys = [_digest(key) for key in settings.api_keys]
+
+    async def authorize(self, request: Request) -> None:
+        """Refuse who sends no key that is known."""
+        if not self._keys:
+            return
+        scheme, _, key = request.headers.get("authorization", "").partition(" ")
+        # Compared as digests, all of them: the time tells nothing of a key.
+        known = [hmac.compare_digest(_digest(key.strip()), each) for each in self._keys]
+        if scheme.lower() != "bearer" or not any(known):
+            said = "the API key is not known" if key else "no API key was sent"
+            challenge = {"WWW-Authenticate": "Bearer"}
+            raise HTTPFault(401, f"{said}; send Authorization: Bearer KEY", code="invalid_api_key", headers=challenge)
+
+    async def chat(self, request: Request) -> Response:
+        """Answer a chat request."""
+        began = time.monotonic()
+        try:
+            wanted = parse_request(_decode(await self._body(request)))
+            job = await self._begin(wanted)
+        except ClientDisconnect:
+            self._count("", "", _GONE)
+            return Response(status_code=_GONE)
+        except Exception as error:
+            fault = fault_of(error)
+            self._count("", "", fault.status)
+            return fault.response()
+        if wanted.stream:
+            chunks = self._stream(job, began)
+            headers = {**_headers(job), "Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+            return _EventStream(job, chunks, headers)
+        return await self._whole(request, job, began)
+
+    async def models(self) -> dict[str, Any]:
+        """The adapters, and the bare backbone."""
+        return {"object": "list", "data": [self._model(name) for name in self._names()]}
+
+    async def model(self, name: str) -> dict[str, Any]:
+        """One adapter."""
+        if name not in self._names():
+            raise HTTPFault(404, f"there is no model {name!r}", "model", "model_not_found")
+        return self._model(name)
+
+    async def health(self) -> Response:
+        """Whether requests are taken."""
+        healthy = self._service.engine.healthy
+        return JSONResponse({"status": "ok" if healthy else "shutting down"}, 200 if healthy else 503)
+
+    async def show_metrics(self) -> Response:
+        """Prometheus' text format."""
+        return Response(self._metrics.render(), headers={"Content-Type": CONTENT_TYPE})
+
+    # ------------------------------------------------------------------ chat
+
+    async def _body(self, request: Request) -> bytes:
+        most = self._settings.body_bytes
+        fault = HTTPFault(413, f"the body is longer than the {most} bytes that this server reads", code="body_too_long")
+        length = request.headers.get("content-length", "")
+        if length.isdecimal() and int(length[:20]) > most:
+            raise fault
+        body = bytearray()
+        try:
+            async with asyncio.timeout(self._settings.body_seconds):
+                async for part in request.stream():
+                    body += part
+                    if len(body) > most:
+                        raise fault
+        except TimeoutError:
+            raise HTTPFault(408, f"the body did not arrive in {self._settings.body_seconds:g} s") from None
+        return bytes(body)
+
+    async def _begin(self, wanted: ChatRequest) -> Job:
+        try:
+            return await self._service.begin(wanted)
+        except RequestError as error:
+            if error.field == "model":
+                raise HTTPFault(404, str(error), "model", "model_not_found") from None
+            raise
+
+    async def _whole(self, request: Request, job: Job, began: float) -> Response:
+        """The answer in one piece; a client that goes meanwhile ends it."""
+        working = asyncio.create_task(job.outcomes())
+        watching = asyncio.create_task(_gone(request))
+        try:
+            await asyncio.wait((working, watching), return_when=asyncio.FIRST_COMPLETED)
+            if not working.done():
+                self._count_job(job, _GONE)
+                return Response(status_code=_GONE)
+            outcomes = working.result()
+        except Exception as error:
+            fault = fault_of(error)
+            self._count_job(job, fault.status)
+            return fault.response()
+        finally:
+            job.cancel()
+            for task in (working, watching):
+                task.cancel()
+                with suppress(asyncio.CancelledError, Exception):  # its result was taken above
+                    await task
+        self._count_job(job, 200, began, outcomes)
+        return JSONResponse(job.answer.whole(outcomes, job.usage(outcomes)), headers=_headers(job))
+
+    async def _stream(self, job: Job, began: float) -> AsyncIterator[str]:
+        """Server-sent events; when the client goes, the response's task is cancelled, and with it the job."""
+        outcomes: list[Outcome] = []
+        first, status = True, _GONE
+        try:
+            for index in range(job.request.n):
+                yield _event(job.answer.begun(index))
+            async with aclosing(job.events()) as events:
+                async for event in events:
+                    if isinstance(event, Outcome):
+                        outcomes.append(event)
+                        for chunk in job.answer.ended(event):
+                            yield _event(chunk)
+                        continue
+                    if first:
+                        self._metrics.first_seconds.labels(job.plan.decision.adapter).observe(time.monotonic() - began)
+                        first = False
+                    yield _event(job.answer.piece(event.index, event.text, event.tokens))
+            if job.request.stream_options is not None and job.request.stream_options.include_usage:
+                yield _event(job.answer.usage(job.usage(outcomes)))
+            status = 200
+            yield "data: [DONE]\n\n"
+        except Exception as error:  # the status is sent already: the stream says it
+            fault = fault_of(error)
+            status = fault.status
+            yield _event(fault.body)
+        finally:
+            job.cancel()
+            self._count_job(job, status, began if status == 200 else None, outcomes)
+
+    def _count(self, adapter: str, task: str, status: int) -> None:
+        self._metrics.requests.labels(adapter, task, str(status)).inc()
+
+    def _count_job(self, job: Job, status: int, began: float | None = None, outcomes: Sequence[Outcome] = ()) -> None:
+        decision = job.plan.decision
+        self._count(decision.adapter, decision.task, status)
+        if began is not None:
+            self._metrics.seconds.labels(decision.adapter).observe(time.monotonic() - began)
+        for outcome in outcomes:
+            if outcome.finding is not None:
+                passed, repaired = str(outcome.finding.passed).lower(), str(outcome.repaired).lower()
+                self._metrics.verdicts.labels(decision.adapter, passed, repaired).inc()
+
+    # ------------------------------------------------------------------ models
+
+    def _names(self) -> list[str]:
+        return [*self._service.engine.library, BASE]
+
+    def _model(self, name: str) -> dict[str, Any]:
+        library = self._service.engine.library
+        path = library[name].path if name in library else next(iter(library.values())).path
+        created = int((path / MANIFEST_FILE).stat().st_mtime)
+        shape = {"id": name, "object": "model", "created": created, "owned_by": "qwen_lightning"}
+        if name not in library:
+            return shape
+        return {**shape, "root": library[name].manifest.base_model, "tasks": library[name].manifest.tasks}
+
+
+class _EventStream(StreamingResponse):
+    """Server-sent events of a job, which ends with the response: also where its first chunk was never asked for."""
+
+    def __init__(self, job: Job, chunks: AsyncIterator[str], headers: dict[str, str]) -> None:
+        super().__init__(chunks, media_type="text/event-stream", headers=headers)
+        self._job = job
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._job.cancel()
+
+
+async def _gone(request: Request) -> None:
+    """Returns when the client has gone."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _decode(body: bytes) -> Any:
+    try:
+        return json.loads(body.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise RequestError("", f"the body is not UTF-8 at byte {error.start}") from None
+    except json.JSONDecodeError as error:
+        raise RequestError(
+            "", f"the body is not JSON: {error.msg} at line {error.lineno}, column {error.colno}"
+        ) from None
+    except (RecursionError, ValueError):  # ValueError: an integer with more digits than Python reads
+        raise RequestError("", "the body is no chat request: nested too deeply, or a number too long") from None
+
+
+def _headers(job: Job) -> dict[str, str]:
+    decision = job.plan.decision
+    return {
+        "X-Adapter": quote(decision.adapter),
+        "X-Task": quote(decision.task),
+        "X-Routing-Reason": quote(decision.reason, safe=" ,;:()'/"),
+    }
+
+
+def _event(value: dict[str, Any]) -> str:
+    return f"data: {json.dumps(value, ensure_ascii=False)}\n\n"
+
+
+def _digest(key: str) -> bytes:
+    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()

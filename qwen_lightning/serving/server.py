@@ -1,0 +1,75 @@
+"""Uvicorn, with an end that lets answers under way be finished."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+
+import uvicorn
+from fastapi import FastAPI
+
+from qwen_lightning.errors import ConfigError
+from qwen_lightning.serving.engine import Engine
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Server(uvicorn.Server):
+    """Serves an application. On SIGTERM or Ctrl-C it takes no more requests, finishes those that there are, and ends.
+
+    Args:
+        app: The application.
+        engine: It is closed in the end.
+        host: Address to listen on.
+        port: Port; 0 takes a free one.
+        grace: Seconds for requests under way to be finished; then they get an error.
+    """
+
+    def __init__(
+        self, app: FastAPI, engine: Engine, host: str = "127.0.0.1", port: int = 8000, grace: float = 30.0
+    ) -> None:
+        config = uvicorn.Config(
+            app,
+            host=host,
+            port=port,
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            # The engine ends what is late; uvicorn waits a little longer, so that the error can be sent.
+            timeout_graceful_shutdown=int(grace) + 5,
+        )
+        super().__init__(config)
+        self._engine, self._grace = engine, grace
+
+    @classmethod
+    def listen(cls, host: str, port: int) -> socket.socket:
+        """A socket that listens, so that a port that is taken is known before a model is loaded.
+
+        Raises:
+            ConfigError: It cannot be had.
+        """
+        try:
+            family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+            bound = socket.socket(family, socket.SOCK_STREAM)
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            bound.bind((host, port))
+        except (OSError, OverflowError) as error:
+            raise ConfigError(f"--host {host} --port {port}: cannot be listened on: {error}") from None
+        return bound
+
+    def run_until_signal(self, bound: socket.socket) -> None:
+        """Serve on a socket; returns after a clean end, whichever signal asked for it."""
+        # Uvicorn raises the signal anew when it is done, which would end the process by it.
+        before = {number: signal.signal(number, lambda *_: None) for number in _SIGNALS}
+        try:
+            self.run(sockets=[bound])
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End: no more requests, those under way finished or, when the grace is over, failed."""
+        closing = asyncio.create_task(asyncio.to_thread(self._engine.close, self._grace))
+        await super().shutdown(sockets)
+        await closing
