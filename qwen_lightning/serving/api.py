@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import hmac
 import json
+import re
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
@@ -28,6 +29,7 @@ from qwen_lightning.serving.requests import ChatRequest, parse_request
 from qwen_lightning.serving.router import BASE
 from qwen_lightning.serving.service import ChatService, Job
 
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _GONE = 499  # a client that went before its answer, as nginx counts it
 
 
@@ -272,7 +274,12 @@ async def _gone(request: Request) -> None:
 
 def _decode(body: bytes) -> Any:
     try:
-        return json.loads(body.decode("utf-8-sig"))
+        value = json.loads(body.decode("utf-8-sig"))
+        if _SURROGATE.search(body):
+            json.dumps(value, ensure_ascii=False).encode()
+        return value
+    except UnicodeEncodeError:
+        raise RequestError("", "the body holds half of a surrogate pair, which is no character") from None
     except UnicodeDecodeError as error:
         raise RequestError("", f"the body is not UTF-8 at byte {error.start}") from None
     except json.JSONDecodeError as error:

@@ -10,6 +10,7 @@ from fastapi.responses import JSONResponse
 
 from qwen_lightning.errors import RequestError
 from qwen_lightning.serving.generation import EngineClosedError, GenerationError, QueueFullError
+from qwen_lightning.serving.service import PromptTooLongError
 
 RETRY_AFTER = 1  # seconds
 log = logging.getLogger(__name__)
@@ -55,6 +56,8 @@ def fault_of(error: Exception) -> HTTPFault:
     match error:
         case HTTPFault():
             return error
+        case PromptTooLongError():
+            return HTTPFault(400, str(error), error.field, "context_length_exceeded")
         case RequestError():
             return HTTPFault(400, str(error), error.field or None)
         case QueueFullError():

@@ -44,7 +44,7 @@ class Server(uvicorn.Server):
 
     @classmethod
     def listen(cls, host: str, port: int) -> socket.socket:
-        """A socket that listens, so that a port that is taken is known before a model is loaded.
+        """A socket bound to an address, so that a port that is taken is known before a model is loaded.
 
         Raises:
             ConfigError: It cannot be had.

@@ -49,6 +49,10 @@ class RequestLimits:
                 raise ConfigError(f"{name} is {value}; it must be at least 1")
 
 
+class PromptTooLongError(RequestError):
+    """A prompt that leaves no room for a completion."""
+
+
 class ChatService:
     """Answers chat requests.
 
@@ -118,6 +122,7 @@ class ChatService:
         self.planner.tasks.close()
 
     def _prepare(self, request: ChatRequest) -> tuple[Plan, list[int]]:
+        """The plan, and the prompt's token ids."""
         if request.n > self.limits.choices:
             raise RequestError("n", f"{request.n} is more than the {self.limits.choices} that this server gives")
         most = self.limits.max_tokens
@@ -125,7 +130,11 @@ class ChatService:
             raise RequestError("max_tokens", f"{request.most_tokens} is more than the {most} that this server gives")
         self.checker.prepare(request)
         plan = self.planner.plan(request)
-        return plan, self.prompt_ids(plan.completion.prompt)
+        prompt = self.prompt_ids(plan.completion.prompt)
+        if len(prompt) >= self.engine.max_length:
+            said = f"a prompt of {len(prompt)} tokens is more than this server takes, {self.engine.max_length} with the"
+            raise PromptTooLongError("messages", f"{said} completion; shorten it")
+        return plan, prompt
 
     def sampling(self, request: ChatRequest, prompt: int, index: int = 0) -> Sampling:
         """How a choice is sampled: greedily unless the request says otherwise, within the room after its prompt.
