@@ -6,6 +6,7 @@ import json
 import time
 import uuid
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from qwen_lightning.models.chat import ChatRenderer
@@ -46,11 +47,13 @@ class Answer:
 
     def whole(self, outcomes: Iterable[Outcome], usage: Shape) -> Shape:
         """The answer of a request that is not streamed."""
-        return {**self._head("chat.completion"), "choices": [self._choice(each) for each in outcomes], "usage": usage}
+        choices = [self._choice(each) for each in outcomes]
+        return {**self._head("chat.completion"), **self._routing(), "choices": choices, "usage": usage}
 
     def begun(self, index: int) -> Shape:
-        """A choice's first chunk."""
-        return self._chunk({"index": index, "delta": {"role": "assistant", "content": ""}, "finish_reason": None})
+        """A choice's first chunk, which alone tells the routing."""
+        chunk = self._chunk({"index": index, "delta": {"role": "assistant", "content": ""}, "finish_reason": None})
+        return {**chunk, **self._routing()}
 
     def piece(self, index: int, text: str, tokens: Sequence[Token]) -> Shape:
         """More of a choice's text."""
@@ -82,8 +85,10 @@ class Answer:
             "created": self._created,
             "model": self.decision.adapter,
             "system_fingerprint": self._fingerprint,
-            "routing": {"adapter": self.decision.adapter, "task": self.decision.task, "reason": self.decision.reason},
         }
+
+    def _routing(self) -> Shape:
+        return {"routing": asdict(self.decision)}
 
     def _chunk(self, choice: Shape) -> Shape:
         return {**self._head("chat.completion.chunk"), "choices": [choice]}

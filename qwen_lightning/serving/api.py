@@ -6,10 +6,9 @@ import asyncio
 import hashlib
 import hmac
 import json
-import re
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import aclosing, asynccontextmanager, suppress
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -22,6 +21,7 @@ from starlette.types import Receive, Scope, Send
 
 from qwen_lightning.adapters.manifest import MANIFEST_FILE
 from qwen_lightning.errors import ConfigError, RequestError
+from qwen_lightning.serving.http_bodies import read_json
 from qwen_lightning.serving.http_errors import HTTPFault, fault_of
 from qwen_lightning.serving.monitoring import CONTENT_TYPE, Metrics
 from qwen_lightning.serving.outcomes import Outcome
@@ -29,7 +29,7 @@ from qwen_lightning.serving.requests import ChatRequest, parse_request
 from qwen_lightning.serving.router import BASE
 from qwen_lightning.serving.service import ChatService, Job
 
-_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+_REASON = 400  # characters of a reason in a header; the body has all of it
 _GONE = 499  # a client that went before its answer, as nginx counts it
 
 
@@ -57,14 +57,8 @@ class HTTPSettings:
 
 
 def create_app(service: ChatService, settings: HTTPSettings | None = None) -> FastAPI:
-    """The application; whoever runs it closes the engine first, and the application then closes the service."""
-
-    @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        yield
-        service.close()
-
-    app = FastAPI(title="qwen_lightning", openapi_url=None, lifespan=lifespan)
+    """The application; whoever runs it closes engine and service in the end."""
+    app = FastAPI(title="qwen_lightning", openapi_url=None)
     api = _API(service, settings or HTTPSettings())
     guarded = APIRouter(prefix="/v1", dependencies=[Depends(api.authorize)])
     guarded.add_api_route("/chat/completions", api.chat, methods=["POST"], response_model=None)
@@ -110,7 +104,7 @@ class _API:
         """Answer a chat request."""
         began = time.monotonic()
         try:
-            wanted = parse_request(_decode(await self._body(request)))
+            wanted = parse_request(await read_json(request, self._settings.body_bytes, self._settings.body_seconds))
             job = await self._begin(wanted)
         except ClientDisconnect:
             self._count("", "", _GONE)
@@ -145,23 +139,6 @@ class _API:
         return Response(self._metrics.render(), headers={"Content-Type": CONTENT_TYPE})
 
     # ------------------------------------------------------------------ chat
-
-    async def _body(self, request: Request) -> bytes:
-        most = self._settings.body_bytes
-        fault = HTTPFault(413, f"the body is longer than the {most} bytes that this server reads", code="body_too_long")
-        length = request.headers.get("content-length", "")
-        if length.isdecimal() and int(length[:20]) > most:
-            raise fault
-        body = bytearray()
-        try:
-            async with asyncio.timeout(self._settings.body_seconds):
-                async for part in request.stream():
-                    body += part
-                    if len(body) > most:
-                        raise fault
-        except TimeoutError:
-            raise HTTPFault(408, f"the body did not arrive in {self._settings.body_seconds:g} s") from None
-        return bytes(body)
 
     async def _begin(self, wanted: ChatRequest) -> Job:
         try:
@@ -272,30 +249,12 @@ async def _gone(request: Request) -> None:
         pass
 
 
-def _decode(body: bytes) -> Any:
-    try:
-        value = json.loads(body.decode("utf-8-sig"))
-        if _SURROGATE.search(body):
-            json.dumps(value, ensure_ascii=False).encode()
-        return value
-    except UnicodeEncodeError:
-        raise RequestError("", "the body holds half of a surrogate pair, which is no character") from None
-    except UnicodeDecodeError as error:
-        raise RequestError("", f"the body is not UTF-8 at byte {error.start}") from None
-    except json.JSONDecodeError as error:
-        raise RequestError(
-            "", f"the body is not JSON: {error.msg} at line {error.lineno}, column {error.colno}"
-        ) from None
-    except (RecursionError, ValueError):  # ValueError: an integer with more digits than Python reads
-        raise RequestError("", "the body is no chat request: nested too deeply, or a number too long") from None
-
-
 def _headers(job: Job) -> dict[str, str]:
     decision = job.plan.decision
     return {
         "X-Adapter": quote(decision.adapter),
         "X-Task": quote(decision.task),
-        "X-Routing-Reason": quote(decision.reason, safe=" ,;:()'/"),
+        "X-Routing-Reason": quote(decision.reason[:_REASON], safe=" ,;:()'/"),
     }
 
 

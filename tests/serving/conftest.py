@@ -11,15 +11,20 @@ from transformers import PreTrainedModel
 
 from qwen_lightning.adapters.manifest import Manifest
 from qwen_lightning.adapters.store import load_adapter, save_adapter
+from qwen_lightning.commands.workbench import load_planner
 from qwen_lightning.models.backbone import load_backbone
 from qwen_lightning.models.chat import ChatRenderer
 from qwen_lightning.models.policy import LoRASettings, PolicyModel
 from qwen_lightning.rollout.base import Completion
 from qwen_lightning.rollout.generate import GenerateRollout
 from qwen_lightning.serving.adapters import AdapterLibrary
+from qwen_lightning.serving.api import HTTPSettings
+from qwen_lightning.serving.checking import AnswerChecker
 from qwen_lightning.serving.engine import Engine
 from qwen_lightning.serving.limits import Limits
+from qwen_lightning.serving.service import ChatService, RequestLimits
 from qwen_lightning.tasks.registry import TaskRegistry
+from tests.serving.live import Running, Serve, script
 from tools.demo.tiny import TinyDemo
 
 SHAPES = {
@@ -103,3 +108,29 @@ def make_engine(demo: TinyDemo, adapters: Path, renderer: ChatRenderer) -> Itera
     yield make
     for engine in made:
         engine.close()
+
+
+@pytest.fixture
+def serve(make_engine: MakeEngine, adapters: Path, renderer: ChatRenderer) -> Iterator[Serve]:
+    """Servers over the three adapters; `says` scripts what the model says, in order, and leaves all else real."""
+    made: list[Running] = []
+
+    def start(
+        says: list[str] | None = None,
+        verify: bool = False,
+        settings: HTTPSettings | None = None,
+        asked: RequestLimits | None = None,
+        grace: float = 0.0,
+        **limits: int,
+    ) -> Running:
+        engine = make_engine(**limits)
+        if says is not None:
+            script(engine, renderer, says)
+        planner = load_planner([], str(adapters))
+        service = ChatService(engine, planner, renderer, AnswerChecker(planner.tasks, verify), asked)
+        made.append(Running(service, settings, grace))
+        return made[-1]
+
+    yield start
+    for running in made:
+        running.close()
