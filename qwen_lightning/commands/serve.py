@@ -125,7 +125,7 @@ def load_service(args: argparse.Namespace, limits: Limits, asked: RequestLimits)
 
 
 def _announce(service: ChatService, settings: HTTPSettings, address: str) -> None:
-    guarded = "" if settings.api_keys else ", without an API key"
+    guarded = "" if settings.api_keys else " without an API key"
     print(f"Serving {', '.join(service.engine.library)} on {address}/v1{guarded}", flush=True)
 
 

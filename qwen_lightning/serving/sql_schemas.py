@@ -128,14 +128,22 @@ def _with_comments(text: str, start: int, end: int) -> Found:
 
 
 _OPENING = re.compile(r"(?:```[\w+-]*[ \t]*\n?|<(?P<tag>\w+)>)\s*\Z")
+_LONGEST_OPENING = 80
 
 
 def unwrap(text: str, start: int, end: int, value: object) -> Found:
     """A piece together with the code fence or tags directly around it."""
-    while opening := _OPENING.search(text[:start]):
+    while True:
+        before = start
+        while before and text[before - 1].isspace():
+            before -= 1
+        before = max(0, before - _LONGEST_OPENING)  # the whole text before each piece would take quadratic time
+        opening = _OPENING.search(text[before:start])
+        if opening is None:
+            break
         closes = rf"\s*</{opening['tag']}>" if opening["tag"] else r"\s*```"
         closing = re.compile(closes).match(text, end)
         if not closing:
             break
-        start, end = opening.start(), closing.end()
+        start, end = before + opening.start(), closing.end()
     return Found(start, end, value)
