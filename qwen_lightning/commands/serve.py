@@ -142,11 +142,13 @@ def _keys(variable: str | None) -> tuple[str, ...]:
     """The keys in an environment variable.
 
     Raises:
-        ConfigError: It is not set, or holds none.
+        ConfigError: It is not set, holds none, or one that no header can carry.
     """
     if variable is None:
         return ()
     keys = tuple(key.strip() for key in os.environ.get(variable, "").split(",") if key.strip())
     if not keys:
         raise ConfigError(f"--api-key-env {variable}: the variable is not set, or holds no key")
+    if not all(key.isascii() for key in keys):
+        raise ConfigError(f"--api-key-env {variable}: a key must be ASCII to be sent in a header")
     return keys

@@ -19,7 +19,6 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
-from qwen_lightning.adapters.manifest import MANIFEST_FILE
 from qwen_lightning.errors import ConfigError, RequestError
 from qwen_lightning.serving.http_bodies import read_json
 from qwen_lightning.serving.http_errors import HTTPFault, fault_of
@@ -87,6 +86,7 @@ class _API:
     def __init__(self, service: ChatService, settings: HTTPSettings) -> None:
         self._service, self._settings, self._metrics = service, settings, Metrics(service.engine)
         self._keys = [_digest(key) for key in settings.api_keys]
+        self._began = int(time.time())
 
     async def authorize(self, request: Request) -> None:
         """Refuse who sends no key that is known."""
@@ -221,9 +221,7 @@ class _API:
 
     def _model(self, name: str) -> dict[str, Any]:
         library = self._service.engine.library
-        path = library[name].path if name in library else next(iter(library.values())).path
-        created = int((path / MANIFEST_FILE).stat().st_mtime)
-        shape = {"id": name, "object": "model", "created": created, "owned_by": "qwen_lightning"}
+        shape = {"id": name, "object": "model", "created": self._began, "owned_by": "qwen_lightning"}
         if name not in library:
             return shape
         return {**shape, "root": library[name].manifest.base_model, "tasks": library[name].manifest.tasks}

@@ -6,6 +6,7 @@ import http.client
 import json
 import logging
 import socket
+import threading
 import time
 
 import openai
@@ -203,6 +204,30 @@ def test_the_grace_is_for_those_under_way(serve: Serve) -> None:
     assert list(stream)[-1].choices[0].finish_reason in ("length", "stop")
     server.thread.join(30)
     assert not server.thread.is_alive()
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_what_outlasts_the_grace_is_told_so(serve: Serve, stream: bool) -> None:
+    server = serve()
+    held, said = Held(server.engine), []
+
+    def wait_for_answer() -> None:
+        asked = {"model": "sql", "messages": user(SQL), "max_tokens": 400, "temperature": 1.5, "seed": 1}
+        try:
+            answer = server.client().chat.completions.create(**asked, stream=stream)
+            said.append(list(answer) if stream else answer)
+        except openai.APIError as error:
+            said.append(error)
+
+    client = threading.Thread(target=wait_for_answer)
+    client.start()
+    until(lambda: server.engine.stats().running == 1)
+    server.server.should_exit = True
+    until(lambda: not server.engine.healthy)
+    held.open.set()
+    client.join(30)
+    assert "shut down before the completion was done" in str(said[0])
+    assert isinstance(said[0], openai.APIError if stream else openai.InternalServerError)
 
 
 def test_a_fault_that_nobody_expected_logs_nothing_of_the_request(
