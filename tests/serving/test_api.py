@@ -11,6 +11,7 @@ from pathlib import Path
 
 import openai
 import pytest
+from pydantic import BaseModel
 
 from qwen_lightning.commands.workbench import load_planner
 from qwen_lightning.models.chat import ChatRenderer
@@ -248,3 +249,26 @@ def test_route_and_server_agree(serve: Serve, demo: TinyDemo, adapters: Path) ->
         assert (said["model"], headers["x-task"]) == (wanted.adapter, wanted.task)
         tasks_seen.add(wanted.task)
     assert tasks_seen >= {"text2sql", "slot_json", "function_call", "intent_rewrite"}
+
+
+class Trip(BaseModel):
+    """What a client wants an answer parsed to."""
+
+    city: str
+
+
+def test_the_clients_own_helpers(serve: Serve) -> None:
+    """`parse` and `stream` put the pieces together, and are strict about their shape."""
+    client = serve(['{"city": "Rome"}', "I look. " + CALL]).client()
+    parsed = client.chat.completions.parse(model="slot", messages=user(TRIP), response_format=Trip, max_tokens=50)
+    assert parsed.choices[0].message.parsed == Trip(city="Rome")
+    with client.chat.completions.stream(
+        model="auto", messages=user("Weather?"), tools=[WEATHER], max_tokens=100, stream_options={"include_usage": True}
+    ) as stream:
+        kinds = {event.type for event in stream}
+        final = stream.get_final_completion()
+    assert {"content.delta", "tool_calls.function.arguments.done"} <= kinds
+    message = final.choices[0].message
+    assert message.content == "I look."
+    assert json.loads(message.tool_calls[0].function.arguments) == {"city": "Köln"}
+    assert final.usage.completion_tokens > 10
