@@ -116,7 +116,7 @@ class _API:
         if wanted.stream:
             chunks = self._stream(job, began)
             headers = {**_headers(job), "Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-            return _EventStream(job, chunks, headers)
+            return EventStream(job, chunks, headers)
         return await self._whole(request, job, began)
 
     async def models(self) -> dict[str, Any]:
@@ -227,7 +227,7 @@ class _API:
         return {**shape, "root": library[name].manifest.base_model, "tasks": library[name].manifest.tasks}
 
 
-class _EventStream(StreamingResponse):
+class EventStream(StreamingResponse):
     """Server-sent events of a job, which ends with the response: also where its first chunk was never asked for."""
 
     def __init__(self, job: Job, chunks: AsyncIterator[str], headers: dict[str, str]) -> None:

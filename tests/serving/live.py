@@ -34,7 +34,7 @@ class Running:
     """A server in a thread."""
 
     def __init__(self, service: ChatService, settings: HTTPSettings | None, grace: float) -> None:
-        self.engine, self._service = service.engine, service
+        self.engine, self.service = service.engine, service
         self._socket = Server.listen("127.0.0.1", 0)
         self.port = self._socket.getsockname()[1]
         self.server = Server(create_app(service, settings), service.engine, grace=grace)
@@ -61,7 +61,7 @@ class Running:
         self.server.should_exit = True
         self.thread.join(timeout=30)
         assert not self.thread.is_alive()
-        self._service.close()
+        self.service.close()
 
 
 Serve = Callable[..., Running]

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
 import logging
 import socket
 import threading
 import time
+from collections.abc import AsyncIterator
 
 import openai
 import pytest
 
-from qwen_lightning.serving.api import HTTPSettings
+from qwen_lightning.serving.api import EventStream, HTTPSettings
+from qwen_lightning.serving.requests import parse_request
 from qwen_lightning.serving.service import RequestLimits
 from tests.serving.live import KEY, SQL, Held, Serve, until, user
 
@@ -110,17 +113,19 @@ def test_keys(serve: Serve) -> None:
 
 
 def test_too_many_get_429_with_retry_after_and_retries_succeed(serve: Serve) -> None:
-    server = serve(running=1, waiting=1)
+    server = serve(running=1, waiting=2)
     held = Held(server.engine)
     client, asked = server.client(), {"model": "sql", "messages": user(SQL), "max_tokens": 3}
     streams = [client.chat.completions.create(**asked, stream=True) for _ in range(2)]
     until(lambda: server.engine._open == 2)
+    with pytest.raises(openai.RateLimitError):  # all choices or none
+        client.chat.completions.create(**asked, n=2, temperature=1.0)
+    assert server.engine._open == 2
+    streams.append(client.chat.completions.create(**asked, stream=True))
     with pytest.raises(openai.RateLimitError) as full:
         client.chat.completions.create(**asked)
     assert full.value.response.headers["retry-after"] == "1"
     assert full.value.code == "rate_limit_exceeded"
-    with pytest.raises(openai.RateLimitError):  # all choices or none
-        client.chat.completions.create(**asked, n=2, temperature=1.0)
     held.open.set()
     assert server.client(max_retries=5).chat.completions.create(**asked).model == "sql"
     for stream in streams:
@@ -162,6 +167,31 @@ def test_the_client_closes_a_stream(serve: Serve) -> None:
     )
     next(iter(stream))
     stream.close()
+    until(lambda: server.engine._open == 0)
+    assert server.engine.stats().counts.finished == {"cancelled": 1}
+
+
+def test_a_client_that_goes_before_the_streams_first_chunk(serve: Serve) -> None:
+    server = serve()
+    held = Held(server.engine)
+
+    async def gone() -> dict[str, str]:
+        return {"type": "http.disconnect"}
+
+    async def send(_: object) -> None:
+        await asyncio.Event().wait()
+
+    async def answer() -> None:
+        request = parse_request({"messages": user(SQL), "max_tokens": 400, "temperature": 1.5, "seed": 1})
+        job = await server.service.begin(request)
+
+        async def chunks() -> AsyncIterator[str]:
+            yield ""
+
+        await EventStream(job, chunks(), {})({"type": "http", "asgi": {"spec_version": "2.3"}}, gone, send)
+
+    asyncio.run(answer())
+    held.open.set()
     until(lambda: server.engine._open == 0)
     assert server.engine.stats().counts.finished == {"cancelled": 1}
 
