@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Callable
 from functools import partial
 from importlib.util import find_spec
@@ -23,19 +25,26 @@ _ARCHITECTURES = ("qwen3", "qwen2", "llama")
 _ROPES = ("default", "linear", "llama3", "yarn")  # whose angles depend on the position alone
 
 
-def can_decode(model: PreTrainedModel) -> bool:
-    """Whether `Decoder` computes what this model does, and the kernels of a GPU take its heads."""
+def why_not(model: PreTrainedModel) -> str | None:
+    """Why `Decoder` cannot compute what this model does where it lies now; None where it can."""
     config = model.config
-    if model.device.type == "cuda":
-        size = _head_size(config)
-        if size < 16 or size & (size - 1) or find_spec("triton") is None:
-            return False
-    return (
-        config.model_type in _ARCHITECTURES
-        and config.hidden_act == "silu"
-        and set(getattr(config, "layer_types", None) or ["full_attention"]) == {"full_attention"}
-        and (getattr(config, "rope_parameters", None) or {}).get("rope_type", "default") in _ROPES
-    )
+    rope = (getattr(config, "rope_parameters", None) or {}).get("rope_type", "default")
+    if config.model_type not in _ARCHITECTURES:
+        return f"the architecture is {config.model_type}, and {', '.join(_ARCHITECTURES)} are decoded here"
+    if config.hidden_act != "silu" or rope not in _ROPES:
+        return f"the model has activation {config.hidden_act} and rotary embedding {rope}"
+    if set(getattr(config, "layer_types", None) or ["full_attention"]) != {"full_attention"}:
+        return "the model has layers with sliding windows"
+    if model.device.type != "cuda":
+        return None
+    size = _head_size(config)
+    if size < 16 or size & (size - 1):
+        return f"the kernels take head sizes 16, 32, 64, 128 …, not {size}"
+    if find_spec("triton") is None:
+        return "Triton is not installed"
+    if not (os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang")):
+        return "Triton needs a C compiler, and there is none; install gcc"
+    return None
 
 
 class Decoder:
