@@ -117,6 +117,8 @@ def causal_attention(query: Tensor, key: Tensor, value: Tensor, prompts: int, sc
         As `query`.
     """
     q, k, v = (x.view(prompts, -1, *x.shape[1:]).transpose(1, 2) for x in (query, key, value))
+    if q.is_cuda and q.dtype == torch.float32:  # no fused kernel takes grouped heads in fp32
+        k, v = (x.repeat_interleave(q.shape[1] // k.shape[1], 1) for x in (k, v))
     seen = functional.scaled_dot_product_attention(q, k, v, is_causal=True, scale=scale, enable_gqa=True)
     return seen.transpose(1, 2).reshape(query.shape)
 
