@@ -12,16 +12,20 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
+#: Rows whose logits are computed at a time.
+HEAD_ROWS = 1024
+
 
 def token_logprobs(
-    hidden: Tensor, head: Tensor | nn.Module, labels: Tensor, temperature: float = 1.0, chunk: int = 1024
+    hidden: Tensor, head: Tensor | nn.Module, labels: Tensor, temperature: float = 1.0, chunk: int = HEAD_ROWS
 ) -> tuple[Tensor, Tensor]:
     """Log-probs of `labels` under `softmax(head(hidden) / temperature)`, and that distribution's entropies.
 
-    The head is applied to `chunk` rows at a time, so that at most one chunk of fp32 logits lives at once. With a frozen
-    linear head, the derivative of each log-prob by its hidden state is computed with it, (N, H) in all, and backward
-    only scales it: two products with the head instead of three. Any other head is applied again in backward. The
-    gradient flows to `hidden`, and to the head where it is not frozen; entropies carry none.
+    The head is applied to `chunk` rows at a time, so that logits of one chunk alone live at once (in fp32, where
+    this is not compiled, in a few copies). With a frozen linear head, the derivative of each log-prob by its hidden
+    state is computed with it, (N, H) in all, and backward only scales it: two products with the head instead of three.
+    Any other head is applied again in backward. The gradient flows to `hidden`, and to the head where it is not frozen;
+    entropies carry none.
 
     Args:
         hidden: (N, H), last hidden states, each at the position before its label.

@@ -37,6 +37,15 @@ def policy_of(demo: TinyDemo, quantization: str = "none", device: str = "cpu", *
     return policy
 
 
+class Given(Checkpointing):
+    """Plans for as much memory as it is given."""
+
+    given: float | None = None
+
+    def free(self) -> float | None:
+        return self.given
+
+
 def forward(policy: PolicyModel, ids: Tensor = IDS) -> Tensor:
     ids = ids.to(policy.device)
     return policy.hidden_states(ids, torch.ones_like(ids)).square().mean()
@@ -124,7 +133,7 @@ def test_adapters_and_length_show_in_what_is_measured(demo: TinyDemo) -> None:
 def test_a_plan_follows_memory_and_the_largest_pack(demo: TinyDemo) -> None:
     policy = policy_of(demo)
     measured = measure_activations(policy.backbone, IDS.numel(), lambda: forward(policy))
-    plan = Checkpointing(policy.backbone, "auto", pack_tokens=1000, head_rows=16)
+    plan = Given(policy.backbone, "auto", pack_tokens=1000, head_rows=16)
     adapters = 3 * sum(parameter.nbytes for parameter in policy.trainable())
     head = 4 * 4 * 16 * policy.backbone.config.vocab_size
 
@@ -132,18 +141,24 @@ def test_a_plan_follows_memory_and_the_largest_pack(demo: TinyDemo) -> None:
         return RESERVE + adapters + measured.peak(tokens, recomputed, head) + 1
 
     def prepare(tokens: int, free: float | None = None) -> str | None:
-        return plan.prepare(tokens, lambda: forward(policy), free)
+        plan.given = free
+        return plan.prepare(tokens, lambda: forward(policy))
 
     def flags() -> list[bool]:
         return [layer.gradient_checkpointing for layer in decoder_layers(policy.backbone)]
 
     assert prepare(IDS.numel()) is None  # on a CPU, memory is not the matter
     assert flags() == [False, False]
+    assert plan.needed is None
     line = prepare(IDS.numel(), room(1000, 0))
     assert line is not None
     assert "0 of 2 layers" in line
     assert "a pack of 1000 tokens" in line
     assert "lower micro_batch_tokens" not in line
+    assert plan.needed == pytest.approx(room(1000, 0) - RESERVE / 2, abs=2)
+    assert not plan.is_short()
+    plan.given = plan.needed - 1
+    assert plan.is_short()
     assert prepare(1000, 0.0) is None  # it is planned for
     assert flags() == [False, False]
     assert "1 of 2 layers" in str(prepare(2000, room(2000, 1)))
@@ -160,8 +175,9 @@ def test_a_plan_follows_memory_and_the_largest_pack(demo: TinyDemo) -> None:
 @pytest.mark.parametrize(("mode", "expected"), [(True, LAYERS), (False, 0), ("auto", 0)])
 def test_modes(demo: TinyDemo, mode: Any, expected: int) -> None:
     policy = policy_of(demo)
-    plan = Checkpointing(policy.backbone, mode, pack_tokens=1000)
+    plan = Checkpointing(policy.backbone, mode, pack_tokens=1000, head_rows=16)
     assert plan.prepare(10, lambda: forward(policy)) is None
+    assert not plan.is_short()
     assert plan.recomputed == expected
     assert [layer.gradient_checkpointing for layer in decoder_layers(policy.backbone)].count(True) == expected
 
