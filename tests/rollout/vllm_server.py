@@ -198,8 +198,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def answer(self, body: dict[str, Any]) -> None:
         server = self.server
+        server.asked.append((self.path, body))
         with server.lock:
-            server.asked.append((self.path, body))
             try:
                 reply, status = self.reply(body), 200
             except Refused as refusal:
