@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
-from functools import partial
+from functools import cache
 from importlib.util import find_spec
 from typing import Any
 
@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import PreTrainedModel
 
+from qwen_lightning.compilation import compiled
 from qwen_lightning.models.backbone import decoder_of
 from qwen_lightning.models.policy import PolicyModel
 from qwen_lightning.rollout.grouped.weights import DecoderWeights
@@ -67,8 +68,8 @@ class Decoder:
         self.layers, self.hidden, self.intermediate = len(model.layers), config.hidden_size, config.intermediate_size
         self.device, self.dtype = policy.device, policy.backbone.dtype
         # On a GPU each becomes a kernel or two, as all else in a layer is; dynamic shapes, so they compile once.
-        fuse = partial(torch.compile, dynamic=True) if self.device.type == "cuda" else lambda function: function
-        self._rotated, self._gated, self._added = fuse(_rotated), fuse(_gated), fuse(_added)
+        on_gpu = self.device.type == "cuda"
+        self._rotated, self._gated, self._added = _fused() if on_gpu else (_rotated, _gated, _added)
 
     def __call__(self, ids: Tensor, positions: Tensor, attend: Attend) -> Tensor:
         """Last hidden states.
@@ -121,6 +122,13 @@ def causal_attention(query: Tensor, key: Tensor, value: Tensor, prompts: int, sc
         k, v = (x.repeat_interleave(q.shape[1] // k.shape[1], 1) for x in (k, v))
     seen = functional.scaled_dot_product_attention(q, k, v, is_causal=True, scale=scale, enable_gqa=True)
     return seen.transpose(1, 2).reshape(query.shape)
+
+
+@cache
+def _fused() -> tuple[Callable[..., Tensor], Callable[..., Tensor], Callable[..., tuple[Tensor, Tensor]]]:
+    # Limits: with and without norm, one row and more, types.
+    options: Any = {"limit": 32, "dynamic": True}
+    return compiled(_rotated, **options), compiled(_gated, **options), compiled(_added, **options)
 
 
 def _rotated(x: Tensor, cos: Tensor, sin: Tensor, norm: Tensor | None, epsilon: float) -> Tensor:
