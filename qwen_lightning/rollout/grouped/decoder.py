@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -68,8 +68,8 @@ class Decoder:
         self.layers, self.hidden, self.intermediate = len(model.layers), config.hidden_size, config.intermediate_size
         self.device, self.dtype = policy.device, policy.backbone.dtype
         # On a GPU each becomes a kernel or two, as all else in a layer is; dynamic shapes, so they compile once.
-        on_gpu = self.device.type == "cuda"
-        self._rotated, self._gated, self._added = _fused() if on_gpu else (_rotated, _gated, _added)
+        functions = _fused() if self.device.type == "cuda" else _Functions(_rotated, _gated, _added)
+        self._rotated, self._gated, self._added = functions
 
     def __call__(self, ids: Tensor, positions: Tensor, attend: Attend) -> Tensor:
         """Last hidden states.
@@ -124,11 +124,19 @@ def causal_attention(query: Tensor, key: Tensor, value: Tensor, prompts: int, sc
     return seen.transpose(1, 2).reshape(query.shape)
 
 
+class _Functions(NamedTuple):
+    """What a layer computes beside products and attention."""
+
+    rotated: Callable[..., Tensor]
+    gated: Callable[..., Tensor]
+    added: Callable[..., tuple[Tensor, Tensor]]
+
+
 @cache
-def _fused() -> tuple[Callable[..., Tensor], Callable[..., Tensor], Callable[..., tuple[Tensor, Tensor]]]:
-    # Limits: with and without norm, one row and more, types.
-    options: Any = {"limit": 32, "dynamic": True}
-    return compiled(_rotated, **options), compiled(_gated, **options), compiled(_added, **options)
+def _fused() -> _Functions:
+    # The limits allow for rows and one row, with norm and without, and several dtypes.
+    fuse: Any = partial(compiled, limit=32, dynamic=True)
+    return _Functions(fuse(_rotated), fuse(_gated), fuse(_added))
 
 
 def _rotated(x: Tensor, cos: Tensor, sin: Tensor, norm: Tensor | None, epsilon: float) -> Tensor:
