@@ -15,14 +15,13 @@ from torch.nn import functional
 from transformers import PreTrainedModel
 
 from qwen_lightning.compilation import compiled
-from qwen_lightning.models.backbone import decoder_of
+from qwen_lightning.models.backbone import ARCHITECTURES, decoder_of
 from qwen_lightning.models.policy import PolicyModel
 from qwen_lightning.rollout.grouped.weights import DecoderWeights
 
 #: Layer, queries (rows, heads, head size), keys and values (rows, key heads, head size) to (rows, heads, head size).
 Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
 
-_ARCHITECTURES = ("qwen3", "qwen2", "llama")
 _ROPES = ("default", "linear", "llama3", "yarn")  # whose angles depend on the position alone
 
 
@@ -30,8 +29,8 @@ def why_not(model: PreTrainedModel) -> str | None:
     """Why `Decoder` cannot compute what this model does where it lies now; None where it can."""
     config = model.config
     rope = (getattr(config, "rope_parameters", None) or {}).get("rope_type", "default")
-    if config.model_type not in _ARCHITECTURES:
-        return f"the architecture is {config.model_type}, and {', '.join(_ARCHITECTURES)} are decoded here"
+    if config.model_type not in ARCHITECTURES:
+        return f"the architecture is {config.model_type}, and {', '.join(ARCHITECTURES)} are decoded here"
     if config.hidden_act != "silu" or rope not in _ROPES:
         return f"the model has activation {config.hidden_act} and rotary embedding {rope}"
     if set(getattr(config, "layer_types", None) or ["full_attention"]) != {"full_attention"}:
