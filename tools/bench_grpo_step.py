@@ -93,7 +93,7 @@ def _demo_row(options: Options, quantization: Quantization, name: str, how: str)
 
 
 def _engine(options: Options, how: str, sequence_tokens: int) -> RolloutEngine:
-    return rollout_engines(options.sizes, options.torch_dtype, sequence_tokens)[WAYS[how][0]]()
+    return rollout_engines(options, sequence_tokens)[WAYS[how][0]]()
 
 
 def _steps(options: Options, how: str) -> int:

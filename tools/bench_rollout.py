@@ -1,7 +1,8 @@
 """How fast completions are sampled: `python -m tools.bench_rollout [--cases 8x8:512/128 ...]`.
 
 Tokens a second count new tokens, with their log-probs, prefill included. Each engine is compared to `generate` on the
-same weights, which decodes as many sequences at once as 32 GiB of keys and values hold.
+same weights, which decodes as many sequences at once as have their keys and values in two fifths of the GPU's memory.
+The merged copy is written in the warm-up; the benchmark of the step has it written anew in each.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ def rows(options: Options) -> Iterator[Row]:
         for case in options.cases:
             name = f"{case} {options.weights(quantization)}"
             tokens = case.prompt_tokens + case.new_tokens
-            for how, build in rollout_engines(options.sizes, options.torch_dtype, tokens).items():
+            for how, build in rollout_engines(options, tokens).items():
                 if how in options.engines:
                     yield attempt(partial(_row, options, policy, case, name, how, build), options, BENCHMARK, name, how)
         del policy

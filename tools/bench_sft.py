@@ -48,9 +48,16 @@ def rows(options: Options) -> Iterator[Row]:
             name = f"{case} {options.weights(quantization)}"
             for how, packed in LAYOUTS.items():
                 yield attempt(partial(_row, options, policy, case, name, how, packed), options, BENCHMARK, name, how)
-        # Liger's kernels replace transformers' functions for good, so they come last.
+        del policy
+        free(options.device)
+        if not options.peers:
+            continue
+        # A model as transformers makes it; liger's kernels replace its functions for good and come last.
+        policy = random_policy(
+            options.sizes, quantization, options.dtype, options.device, False, options.seed, kernels="none"
+        )
         for how, liger in {"transformers": False, "transformers, liger-kernel": True}.items():
-            if not options.peers or (liger and not _has_liger(options)):
+            if liger and not _has_liger(options):
                 continue
             for case in options.cases:
                 name = f"{case} {options.weights(quantization)}"

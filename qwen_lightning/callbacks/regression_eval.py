@@ -27,7 +27,6 @@ from qwen_lightning.records import RecordBase
 from qwen_lightning.regression.intervals import change_intervals
 from qwen_lightning.regression.report import comparison_table
 from qwen_lightning.regression.scores import ScoreRow, summarize, write_rows
-from qwen_lightning.rollout.base import RolloutEngine
 
 T = TypeVar("T")
 _PACKAGES = ("qwen_lightning", "torch", "transformers", "peft", "bitsandbytes")
@@ -113,6 +112,7 @@ class RegressionEval(Callback):
                 ),
                 len(self._questions),
             )
+        pl_module.rollout.release()  # an evaluation's batches are of other shapes than a rollout's
         self.latest = self._judge(trainer, pl_module, answers)
         self._log(trainer, started)
         return self.latest
@@ -164,6 +164,7 @@ class RegressionEval(Callback):
                     len(questions),
                 )
             answers = over_ranks(lambda own: evaluator.answer(_pick(questions, own)), len(questions))
+        module.rollout.release()
         # The KL of a policy from itself, which need not be computed.
         return [answer.model_copy(update={"forward_kl": 0.0}) for answer in answers] if self.samples else answers
 
@@ -177,7 +178,13 @@ class RegressionEval(Callback):
             "base": folder_hashes(base) if base.is_dir() else [module.name_or_path, revision],
             "adapter": module.parent and [module.parent.sha256, module.lora.r, module.lora.alpha],
             # What shares a forward pass, and so how it rounds.
-            "rollout": [type(module.rollout).__module__, type(module.rollout).__qualname__, _plain(module.rollout)],
+            "rollout": [
+                type(module.rollout).__module__,
+                type(module.rollout).__qualname__,
+                module.rollout.fingerprint(module.policy),
+            ],
+            "layers": module.layers_from,
+            "layout": module.policy.layout,
             "token_budget": module.evaluator.token_budget,
             "ranks": trainer.world_size,
             "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
@@ -249,15 +256,6 @@ def _records(trainer: Trainer) -> list[RecordBase]:
     data = trainer.datamodule  # type: ignore[attr-defined]
     assert isinstance(data, RecordDataModule)
     return [*data.general_regression_records, *data.task_regression_records]
-
-
-def _plain(engine: RolloutEngine) -> dict[str, Any]:
-    """An engine's settings that have a name and a plain value."""
-    return {
-        name: value
-        for name, value in sorted(vars(engine).items())
-        if not name.startswith("_") and isinstance(value, str | int | float | bool | None)
-    }
 
 
 def _pick(values: Sequence[T], own: Sequence[int]) -> list[T]:

@@ -9,7 +9,8 @@ from itertools import chain
 import torch
 from torch import Tensor
 
-from qwen_lightning.models.attention import Layout, flex_capacity, flex_length
+from qwen_lightning.models.attention import Layout, flex_length
+from qwen_lightning.models.first_fit import flex_rows
 from qwen_lightning.models.spans import Spans
 
 #: Tokens that take as long as another pass. On a GPU a pass of a few thousand waits for launches, whatever it holds;
@@ -43,9 +44,8 @@ class ExamplePack:
 def plan_packs(lengths: Sequence[int], budget: int, layout: Layout, device: torch.device) -> list[list[int]]:
     """Cut a step's examples into packs.
 
-    `flex`: first fit, longest first (at most 11/9 of the fewest packs, and a pack more), so that all packs but the last
-    are about full. Otherwise each example has a row, and the cuts between lengths cost the fewest tokens, a pass
-    counted as some: rows of several examples would save less padding than their dense masks cost.
+    `flex`: as `flex_rows`. Otherwise each example has a row, and the cuts between lengths cost the fewest tokens, a
+    pass counted as some: rows of several examples would save less padding than their dense masks cost.
 
     Args:
         lengths: Tokens of each example.
@@ -58,7 +58,7 @@ def plan_packs(lengths: Sequence[int], budget: int, layout: Layout, device: torc
     """
     order = sorted(range(len(lengths)), key=lambda index: (-lengths[index], index))
     if layout == "flex":
-        return _filled(order, lengths, flex_capacity(budget))
+        return [[order[place] for place in row] for row in flex_rows([lengths[index] for index in order], budget)]
     widths = [_width(lengths[index], device) for index in order]
     return [order[part] for part in _cuts(widths, budget, _PASS_TOKENS.get(device.type, _PASS_TOKENS["cuda"]))]
 
@@ -93,7 +93,12 @@ def lay_out(
         members: The pack's examples.
         layout: Of the backbone.
         device: Where the tensors go.
+
+    Raises:
+        ValueError: An empty prompt: nothing predicts its completion's first token.
     """
+    if empty := [index for index in members if not prompts[index]]:
+        raise ValueError(f"examples {empty} have an empty prompt: nothing predicts their completions' first tokens")
     sizes = torch.tensor([len(prompts[index]) + len(completions[index]) for index in members])
     answers = torch.tensor([len(completions[index]) for index in members])
     if layout == "flex":
@@ -132,20 +137,6 @@ def lay_out(
         examples=len(members),
         tokens=len(places),
     )
-
-
-def _filled(order: Sequence[int], lengths: Sequence[int], capacity: int) -> list[list[int]]:
-    packs: list[list[int]] = []
-    room: list[int] = []
-    for index in order:
-        found = next((pack for pack, left in enumerate(room) if left >= lengths[index]), None)
-        if found is None:
-            packs.append([])
-            room.append(capacity)
-            found = len(packs) - 1
-        packs[found].append(index)
-        room[found] -= lengths[index]
-    return packs
 
 
 def _cuts(widths: Sequence[int], budget: int, pass_tokens: int) -> list[slice]:

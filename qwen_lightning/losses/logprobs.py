@@ -12,16 +12,22 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
+from qwen_lightning.compilation import compiled
+
+#: Rows whose logits are computed at a time.
+HEAD_ROWS = 1024
+
 
 def token_logprobs(
-    hidden: Tensor, head: Tensor | nn.Module, labels: Tensor, temperature: float = 1.0, chunk: int = 1024
+    hidden: Tensor, head: Tensor | nn.Module, labels: Tensor, temperature: float = 1.0, chunk: int = HEAD_ROWS
 ) -> tuple[Tensor, Tensor]:
     """Log-probs of `labels` under `softmax(head(hidden) / temperature)`, and that distribution's entropies.
 
-    The head is applied to `chunk` rows at a time, so that at most one chunk of fp32 logits lives at once. With a frozen
-    linear head, the derivative of each log-prob by its hidden state is computed with it, (N, H) in all, and backward
-    only scales it: two products with the head instead of three. Any other head is applied again in backward. The
-    gradient flows to `hidden`, and to the head where it is not frozen; entropies carry none.
+    The head is applied to `chunk` rows at a time, so that logits of one chunk alone live at once (in fp32, where
+    this is not compiled, in a few copies). With a frozen linear head, the derivative of each log-prob by its hidden
+    state is computed with it, (N, H) in all, and backward only scales it: two products with the head instead of three.
+    Any other head is applied again in backward. The gradient flows to `hidden`, and to the head where it is not frozen;
+    entropies carry none.
 
     Args:
         hidden: (N, H), last hidden states, each at the position before its label.
@@ -106,11 +112,13 @@ def _frozen_head(
     dtype = torch.get_autocast_dtype(device) if autocast else torch.promote_types(hidden.dtype, weight.dtype)
     weight, bias = weight.to(dtype), None if bias is None else bias.to(dtype)
     statistics = _compiled_statistics() if device == "cuda" else _statistics
+    # Not a number, which would compile anew; on the device, where filling it waits for nothing.
+    divisor = torch.full((), temperature, dtype=_exact(dtype), device=hidden.device)
     logprobs, entropies, slopes = [], [], [hidden.new_empty(0, hidden.shape[1], dtype=dtype)]
     with torch.no_grad(), torch.autocast(device, enabled=False):
         for rows in _chunks(len(labels), chunk):
             logits = functional.linear(hidden[rows].to(dtype), weight, bias)
-            values, spread, by_logits = statistics(logits, labels[rows], temperature, with_slopes)
+            values, spread, by_logits = statistics(logits, labels[rows], divisor, with_slopes)
             logprobs.append(values)
             entropies.append(spread)
             if by_logits is not None:
@@ -119,7 +127,7 @@ def _frozen_head(
 
 
 def _statistics(
-    logits: Tensor, targets: Tensor, temperature: float, with_slopes: bool
+    logits: Tensor, targets: Tensor, temperature: Tensor, with_slopes: bool
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """(n,) log-probs, (n,) entropies and (n, V) slopes of the log-probs by the logits, in the logits' type."""
     scaled = _scaled(logits, temperature)
@@ -134,13 +142,34 @@ def _statistics(
 
 
 @cache
-def _compiled_statistics() -> Callable[[Tensor, Tensor, float, bool], tuple[Tensor, Tensor, Tensor | None]]:
-    """Few kernels in place of a dozen, each of which would go over a chunk of fp32 logits in memory."""
-    return torch.compile(_statistics)
+def _compiled_statistics(
+    **options: Any,
+) -> Callable[[Tensor, Tensor, Tensor, bool], tuple[Tensor, Tensor, Tensor | None]]:
+    """Few kernels in place of a dozen, each of which would go over a chunk of fp32 logits in memory.
+
+    One graph with slopes and one without, for any number of rows; and again for other types and vocabularies, in
+    inference mode, and for a pass that is measured.
+    """
+    optimized = compiled(_statistics, limit=32, **options)
+
+    def statistics(
+        logits: Tensor, targets: Tensor, temperature: Tensor, with_slopes: bool
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        if len(targets) < 2:  # Dynamo would take both numbers for constants
+            return _statistics(logits, targets, temperature, with_slopes)
+        for rows in (logits, targets):
+            torch._dynamo.maybe_mark_dynamic(rows, 0)
+        return optimized(logits, targets, temperature, with_slopes)
+
+    return statistics
 
 
-def _scaled(logits: Tensor, temperature: float) -> Tensor:
-    return (logits if logits.dtype == torch.float64 else logits.float()) / temperature
+def _scaled(logits: Tensor, temperature: float | Tensor) -> Tensor:
+    return logits.to(_exact(logits.dtype)) / temperature
+
+
+def _exact(dtype: torch.dtype) -> torch.dtype:
+    return dtype if dtype == torch.float64 else torch.float32
 
 
 def _chunks(rows: int, chunk: int) -> Iterator[slice]:

@@ -13,17 +13,20 @@ from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedM
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from qwen_lightning.compilation import compiled
+from qwen_lightning.models.backbone import ARCHITECTURES
 from qwen_lightning.models.spans import Spans
 
-#: How a pack is laid out. `flex`: everything in one row, `flex_length` long. `dense`: a group (or a row of documents)
-#: a row, for a dense mask is quadratic in the row's length. `plain`: a sequence a row, with a mask of its padding.
+#: How a pack is laid out. `flex`: everything in one row, `flex_length` long. `dense`: rows as long as the longest group
+#: (short ones share one), for a dense mask is quadratic in the row's length. `plain`: a sequence a row, with a mask of
+#: its padding.
 Layout = Literal["flex", "dense", "plain"]
 
 NAME = "qwen_lightning"
-# Their forward hands a mask of four dimensions to every layer as it is, and takes position ids that start again.
-_ARCHITECTURES = ("llama", "qwen2", "qwen3")
-# A length compiles for no_grad, for the first layer, whose keys need no gradient, and for the others; lengths are few.
-_RECOMPILE_LIMIT = 192
+# Longest pack that the number of compilations is reckoned for, in tokens.
+_LONGEST = 2**17
+# Lengths of packs: few below the floor, for on a GPU a pass of a few thousand tokens waits for launches.
+_TILE, _FLOOR, _AN_OCTAVE = 128, 1024, 8
 
 
 def layout_of(backbone: PreTrainedModel) -> Layout:
@@ -34,7 +37,7 @@ def layout_of(backbone: PreTrainedModel) -> Layout:
     """
     config = backbone.config
     if (
-        config.model_type not in _ARCHITECTURES
+        config.model_type not in ARCHITECTURES
         or config._attn_implementation not in ("sdpa", NAME)
         or "sliding_attention" in (getattr(config, "layer_types", None) or ())
         or getattr(config, "attention_dropout", 0.0) > 0
@@ -67,15 +70,26 @@ def mask_of(spans: Spans, layout: Layout) -> Tensor | BlockMask:
 
 
 def flex_length(tokens: int) -> int:
-    """`tokens` rounded up to one of few lengths, 8 an octave and a multiple of 128: each length compiles anew."""
-    step = max(128, 2 ** (tokens.bit_length() - 1) // 8) if tokens > 0 else 128
-    return max(1, -(-tokens // step)) * step
+    """`tokens` rounded up to one of few lengths, for each compiles anew.
+
+    They are 128, 256 and 512, then multiples of 1,024, from 16,384 on 8 an octave. On a GPU a short pass waits for
+    launches, whatever it holds, so that the padding of small packs costs memory alone.
+    """
+    if tokens <= _FLOOR:
+        return max(_TILE, 2 ** (tokens - 1).bit_length()) if tokens > 0 else _TILE
+    step = _step(tokens)
+    return -(-tokens // step) * step
 
 
 def flex_capacity(budget: int) -> int:
     """The longest `flex_length` within a budget of tokens; 128 where none is."""
-    step = max(128, 2 ** (budget.bit_length() - 1) // 8)
-    return max(128, budget // step * step)
+    if budget < _FLOOR:
+        return max(_TILE, 2 ** (budget.bit_length() - 1))
+    return budget // _step(budget) * _step(budget)
+
+
+def _step(tokens: int) -> int:
+    return max(_FLOOR, 2 ** (tokens.bit_length() - 1) // _AN_OCTAVE)
 
 
 def spans_attention(
@@ -122,19 +136,13 @@ def spans_attention(
 
 @cache
 def _compiled() -> Callable[..., Tensor]:
-    # A function of its own, so that its limit of recompilations counts no others of FlexAttention.
     def attend(query: Tensor, key: Tensor, value: Tensor, block_mask: BlockMask, scale: float, enable_gqa: bool) -> Any:
         return flex_attention(query, key, value, block_mask=block_mask, scale=scale, enable_gqa=enable_gqa)
 
-    # Beyond the limit, a full graph raises: it never falls back to the kernel that holds all scores.
-    compiled = torch.compile(attend, fullgraph=True, dynamic=False)
-
-    def within_limit(*args: Any, **kwargs: Any) -> Tensor:
-        config: Any = torch._dynamo.config
-        with config.patch(recompile_limit=max(config.recompile_limit, _RECOMPILE_LIMIT)):
-            return compiled(*args, **kwargs)
-
-    return within_limit
+    # A length compiles for no_grad, for inference mode, for the first layer, whose keys need no gradient, and for the
+    # others; one, also for the pass that is measured, twice.
+    lengths = {flex_length(tokens) for tokens in range(_TILE, _LONGEST + 1, _TILE)}
+    return compiled(attend, limit=4 * len(lengths) + 2, dynamic=False)
 
 
 AttentionInterface.register(NAME, spans_attention)

@@ -12,6 +12,9 @@ from qwen_lightning.errors import ConfigError
 
 Quantization = Literal["nf4", "none"]
 DType = Literal["bfloat16", "float32"]
+#: Model types whose layers can be taken apart: they take ready masks of four dimensions and position ids that start
+#: again, and liger-kernel replaces them.
+ARCHITECTURES = ("llama", "qwen2", "qwen3")
 
 
 def load_backbone(

@@ -11,6 +11,7 @@ from typing import Any, Literal, cast
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
+from torch.nn.attention.flex_attention import BlockMask
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
@@ -44,8 +45,9 @@ class Activations:
     def peak(self, tokens: int, recomputed: int, head: float = 0.0) -> float:
         """Most bytes at a time in the step of a pack whose first `recomputed` layers are recomputed.
 
-        Backward begins with everything held, and the head's logits beside it. Gradients within a layer take at most
-        as much again as the layer holds, and at least one layer is whole at a time.
+        The head computes its logits when every layer holds what it keeps; backward, later, needs gradients beside
+        that. Gradients within a layer take at most as much again as the layer holds, and at least one layer is whole
+        at a time.
         """
         largest = max(self.layers)
         kept = sum(self.layers[recomputed:]) or largest
@@ -60,7 +62,7 @@ def layers_to_recompute(activations: Activations, tokens: int, budget: float, he
         activations: Of the model.
         tokens: Of the largest pack.
         budget: Bytes.
-        head: Bytes that the head needs at the beginning of backward.
+        head: Bytes that the head's logits take, after the layers' forward passes.
     """
     count = len(activations.layers)
     return next((n for n in range(count) if activations.peak(tokens, n, head) <= budget), count)
@@ -93,8 +95,8 @@ def recompute_layers(model: PreTrainedModel, count: int) -> None:
 def measure_activations(model: PreTrainedModel, tokens: int, forward: Callable[[], Any]) -> Activations:
     """Count what autograd saves in one forward pass, without keeping it.
 
-    A storage counts once; weights, and what all layers are given alike (masks, rotations), count in no layer. Only one
-    layer's activations live at a time. The random state stays as it was.
+    A storage counts once; weights, and what all layers are given alike (masks of either kind, rotations), count in no
+    layer. Only one layer's activations live at a time. The random state stays as it was.
 
     Args:
         model: In training mode, no layer recomputed.
@@ -168,9 +170,7 @@ class Checkpointing:
         ConfigError: The architecture has no layers that can be recomputed, and they are asked for.
     """
 
-    def __init__(
-        self, model: PreTrainedModel, mode: CheckpointingMode, pack_tokens: int, head_rows: int = 1024
-    ) -> None:
+    def __init__(self, model: PreTrainedModel, mode: CheckpointingMode, pack_tokens: int, head_rows: int) -> None:
         self.model, self.mode, self.pack_tokens = model, mode, pack_tokens
         self.recomputed = 0
         self._head = 4.0 * _HEAD_COPIES * head_rows * cast(Tensor, head_of(model).weight).shape[0]
@@ -179,37 +179,50 @@ class Checkpointing:
         if mode is True:
             self.recompute_all()
 
-    def prepare(self, tokens: int, forward: Callable[[], Any], free: float | None = None) -> str | None:
+    @property
+    def needed(self) -> float | None:
+        """Bytes that a step needs by the plan, half the reserve among them; None before a plan."""
+        if self._activations is None:
+            return None
+        # The other half goes to what the first steps take for good, such as workspaces.
+        return self._step() + RESERVE / 2
+
+    def free(self) -> float | None:
+        """Bytes that a step may take now; None where memory is not the matter."""
+        return free_memory(self.model.device)
+
+    def is_short(self) -> bool:
+        """Whether less is free now than a step needs by the plan: something else took it since."""
+        needed = self.needed
+        return needed is not None and (free := self.free()) is not None and free < needed
+
+    def prepare(self, tokens: int, forward: Callable[[], Any]) -> str | None:
         """Plan before a step's first pass, where its largest pack is larger than any so far.
 
         Args:
             tokens: Of the step's largest pack, padding included.
             forward: That pack's pass, to be measured the first time.
-            free: Bytes that the step may take; by default what is free on the device now.
 
         Returns:
             What was planned, in a line; None where nothing was.
         """
-        if self.mode != "auto" or tokens <= self._planned:
+        if self.mode != "auto" or tokens <= self._planned or (free := self.free()) is None:
             return None
-        free = free_memory(self.model.device) if free is None else free
-        if free is None:
-            return None
+        if self._activations is None and self.recomputed:
+            return None  # memory ran out before anything could be measured
         if self._activations is None:
             recompute_layers(self.model, 0)
             self._activations = measure_activations(self.model, tokens, forward)
         self._planned = max(tokens, self.pack_tokens)
-        # Gradients and the optimizer's two moments come with the first step.
-        adapters = 3 * sum(weight.nbytes for weight in self.model.parameters() if weight.requires_grad)
-        budget = free - RESERVE - adapters
+        budget = free - RESERVE - self._adapters()
         count = layers_to_recompute(self._activations, self._planned, budget, self._head)
         self.recomputed = max(count, self.recomputed)
         recompute_layers(self.model, self.recomputed)
-        needed = self._activations.peak(self._planned, self.recomputed, self._head)
-        advice = "; should it run out, lower micro_batch_tokens" if needed > budget else ""
+        needed = self._step()
+        advice = "; should it run out, lower micro_batch_tokens" if needed + RESERVE > free else ""
         return (
             f"gradient_checkpointing: {self.recomputed} of {len(self._activations.layers)} layers are recomputed; a "
-            f"pack of {self._planned} tokens needs about {_gib(needed + adapters)}, {_gib(free)} are free, "
+            f"pack of {self._planned} tokens needs about {_gib(needed)}, {_gib(free)} are free, "
             f"{_gib(RESERVE)} of them in reserve{advice}"
         )
 
@@ -220,6 +233,14 @@ class Checkpointing:
         self.recomputed = count
         recompute_layers(self.model, count)
         return changed
+
+    def _step(self) -> float:
+        assert self._activations is not None
+        return self._activations.peak(self._planned, self.recomputed, self._head) + self._adapters()
+
+    def _adapters(self) -> float:
+        # Gradients and the optimizer's two moments come with the first step.
+        return 3 * sum(weight.nbytes for weight in self.model.parameters() if weight.requires_grad)
 
 
 def _gib(size: float) -> str:
@@ -232,6 +253,9 @@ def _tensors(values: Iterable[Any]) -> Iterator[Tensor]:
             yield value
         elif isinstance(value, tuple | list):
             yield from _tensors(value)
+        elif isinstance(value, BlockMask):
+            spans = [cell.cell_contents for cell in getattr(value.mask_mod, "__closure__", None) or ()]
+            yield from _tensors((value.as_tuple(), spans))
 
 
 def _address(tensor: Tensor) -> int:

@@ -11,10 +11,9 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from qwen_lightning.errors import ConfigError
+from qwen_lightning.models.backbone import ARCHITECTURES
 
 Kernels = Literal["auto", "liger", "none"]
-#: Model types whose layers liger-kernel replaces; its function for each is `apply_liger_kernel_to_<model type>`.
-ARCHITECTURES = ("llama", "qwen2", "qwen3")
 
 
 def use_kernels(backbone: PreTrainedModel, kernels: Kernels = "auto") -> bool:

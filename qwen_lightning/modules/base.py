@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import gc
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from functools import cached_property
+from importlib.metadata import version
 from typing import Any, ClassVar, Literal, Protocol, TypeVar, cast
 
 import torch
@@ -23,13 +25,19 @@ from qwen_lightning.data.batches import EvalBatch
 from qwen_lightning.errors import AdapterError, ConfigError
 from qwen_lightning.evaluation.evaluator import Evaluator
 from qwen_lightning.losses.base import LossOutput, StepTotals
+from qwen_lightning.losses.logprobs import HEAD_ROWS
 from qwen_lightning.metrics.verdicts import VerdictMetrics
 from qwen_lightning.models.backbone import DType, Quantization, load_backbone
 from qwen_lightning.models.chat import ChatRenderer
 from qwen_lightning.models.checkpointing import Checkpointing, CheckpointingMode
 from qwen_lightning.models.kernels import Kernels, use_kernels
 from qwen_lightning.models.policy import POLICY, LoRASettings, PolicyModel
-from qwen_lightning.modules.randomness import random_state, restore_random_state
+from qwen_lightning.modules.randomness import (
+    own_random_state,
+    random_state,
+    restore_own_random_state,
+    restore_random_state,
+)
 from qwen_lightning.rewards.table import RewardTable
 from qwen_lightning.rollout.base import RolloutEngine
 from qwen_lightning.rollout.grouped.engine import GroupedRollout
@@ -44,6 +52,7 @@ class _MicroBatch(Protocol):
 
 
 T = TypeVar("T", bound=_MicroBatch)
+R = TypeVar("R")
 Schedule = Literal["constant", "linear", "cosine"]
 _PRECISIONS = ("32-true", "bf16-mixed")
 
@@ -67,6 +76,7 @@ class AdapterModule(LightningModule):
     stage: ClassVar[str]
     policy: PolicyModel  # from `configure_model` on
     checkpointing: Checkpointing
+    layers_from: str  # whose kernels the backbone's layers run
 
     def __init__(
         self,
@@ -144,10 +154,13 @@ class AdapterModule(LightningModule):
         backbone = load_backbone(
             self.name_or_path, self.quantization, self.dtype_name, self._root_device, self.revision
         )
-        use_kernels(backbone, self.kernels)
+        liger = use_kernels(backbone, self.kernels)
+        self.layers_from = f"liger-kernel {version('liger-kernel')}" if liger else "transformers"
         # Lightning keeps the mode that it finds: without this, dropout and checkpointing would be off.
         self.policy = PolicyModel(backbone, self.lora, start, self.with_reference).train()
-        self.checkpointing = Checkpointing(self.policy.backbone, self.gradient_checkpointing, self.micro_batch_tokens)
+        self.checkpointing = Checkpointing(
+            self.policy.backbone, self.gradient_checkpointing, self.micro_batch_tokens, HEAD_ROWS
+        )
 
     @property
     def _root_device(self) -> torch.device:
@@ -250,9 +263,15 @@ class AdapterModule(LightningModule):
         """
         optimizer = cast(LightningOptimizer, self.optimizers())
         largest = max(micro_batches, key=lambda pack: pack.input_ids.numel())
-        if plan := self.checkpointing.prepare(largest.input_ids.numel(), lambda: loss_of(largest)):
+        tokens = largest.input_ids.numel()
+        plan = self._within_memory(tokens, lambda: self.checkpointing.prepare(tokens, lambda: loss_of(largest)))
+        if plan:
             self.print(plan)
-        outputs = self._accumulate_within_memory(micro_batches, loss_of)
+        if self.checkpointing.is_short():
+            self.rollout.release()
+        # Several ranks cannot begin a step again: the others would wait in the middle of it.
+        again = not isinstance(self.trainer.model, DistributedDataParallel)
+        outputs = self._within_memory(tokens, lambda: self._accumulate(micro_batches, loss_of), again)
         norm = clip_grad_norm_(self.policy.trainable(), self.gradient_clip if self.gradient_clip > 0 else float("inf"))
         if not torch.isfinite(norm):
             # A step is still counted, but one bad batch must not turn the adapter into NaN.
@@ -265,30 +284,43 @@ class AdapterModule(LightningModule):
         self.scheduler.step()
         return outputs, norm
 
-    def _accumulate_within_memory(
-        self, micro_batches: Sequence[T], loss_of: Callable[[T], LossOutput]
-    ) -> list[LossOutput]:
-        """Backward over all micro-batches; on one GPU again with all layers recomputed, where memory was too short.
+    def _within_memory(self, tokens: int, work: Callable[[], R], again: bool = True) -> R:
+        """Do a part of a step; where memory was too short, from its beginning again with more of it.
+
+        First the rollout engine gives its buffers back, then, with `auto`, all layers are recomputed. Dropout draws
+        as it did the first time.
+
+        Args:
+            tokens: Of the step's largest pack.
+            work: What is done.
+            again: Whether it may be done again.
 
         Raises:
-            ConfigError: It is too short even so.
+            ConfigError: Memory is too short even so.
         """
-        try:
-            return self._accumulate(micro_batches, loss_of)
-        except torch.OutOfMemoryError as error:
-            # Several ranks cannot begin a step again: the others would wait in the middle of it.
-            single = not isinstance(self.trainer.model, DistributedDataParallel)
-            if not (self.gradient_checkpointing == "auto" and single and self.checkpointing.recompute_all()):
-                largest = max(pack.input_ids.numel() for pack in micro_batches)
-                raise ConfigError(
-                    f"out of GPU memory in a pack of {largest} tokens, {self.checkpointing.recomputed} layers "
-                    f"recomputed; lower model.micro_batch_tokens ({self.micro_batch_tokens}) and data.max_seq_len, or "
-                    "set model.gradient_checkpointing to true"
-                ) from error
-        # Not in the handler: until its end, the error's traceback holds the activations.
-        torch.cuda.empty_cache()
-        rank_zero_warn("out of GPU memory: from now on all layers are recomputed; the step begins again")
-        return self._accumulate_within_memory(micro_batches, loss_of)
+        state, remedies = own_random_state(), self._more_memory() if again else iter(())
+        while True:
+            try:
+                return work()
+            except torch.OutOfMemoryError as error:
+                remedy = next(remedies, None)
+                if remedy is None:
+                    raise ConfigError(
+                        f"out of GPU memory in a pack of {tokens} tokens, {self.checkpointing.recomputed} layers "
+                        f"recomputed; lower model.micro_batch_tokens ({self.micro_batch_tokens}) and "
+                        "data.max_seq_len, or set model.gradient_checkpointing to true"
+                    ) from error
+            # Not in the handler: until its end, the error's traceback holds the activations.
+            gc.collect()
+            torch.cuda.empty_cache()
+            restore_own_random_state(state)
+            rank_zero_warn(f"out of GPU memory: {remedy}; the step begins again")
+
+    def _more_memory(self) -> Iterator[str]:
+        self.rollout.release()
+        yield "the rollout engine gave its buffers back"
+        if self.gradient_checkpointing == "auto" and self.checkpointing.recompute_all():
+            yield "from now on all layers are recomputed"
 
     def _accumulate(self, micro_batches: Sequence[T], loss_of: Callable[[T], LossOutput]) -> list[LossOutput]:
         cast(LightningOptimizer, self.optimizers()).zero_grad()

@@ -31,7 +31,7 @@ from qwen_lightning.rollout.advantages import Scale, flat_groups, reward_std
 from qwen_lightning.rollout.base import RolloutEngine
 from qwen_lightning.rollout.collect import Collector
 from qwen_lightning.rollout.experience import Experience
-from qwen_lightning.rollout.packs import Pack, build_packs, completion_logprobs, count_packs
+from qwen_lightning.rollout.packs import Pack, completion_logprobs, lay_out, plan_packs
 from qwen_lightning.tasks.registry import TaskRegistry
 from qwen_lightning.tasks.verification import Verifier
 
@@ -242,10 +242,13 @@ class GRPOModule(AdapterModule):
 
     def _packs(self, experience: Experience, members: Sequence[int]) -> list[Pack]:
         """The update's packs, as many on every rank: a rank that has fewer tokens divides them over more packs."""
-        work = (experience.sequences, members, self.micro_batch_tokens)
         layout = self.policy.layout
-        count = int(self.reduce(torch.tensor(count_packs(*work, layout)), "max"))
-        return build_packs(*work, self.device, layout, count)
+        work = (experience.sequences, members, self.micro_batch_tokens, layout)
+        plan = plan_packs(*work)
+        count = int(self.reduce(torch.tensor(len(plan)), "max"))
+        if count > len(plan):
+            plan = plan_packs(*work, at_least=count)
+        return lay_out(experience.sequences, plan, self.device, layout)
 
     def loss_of(self, pack: Pack, experience: Experience, totals: StepTotals) -> LossOutput:
         """One pack's share of the optimizer step's loss."""

@@ -12,13 +12,23 @@ import torch.distributed as dist
 
 
 def random_state() -> list[dict[str, Any]]:
-    """States of Python's, NumPy's and torch's global generators, one entry a rank. All ranks must call it.
+    """`own_random_state`, one entry a rank. All ranks must call it."""
+    own = own_random_state()
+    if not (dist.is_available() and dist.is_initialized()):
+        return [own]
+    states: list[dict[str, Any]] = [{}] * dist.get_world_size()
+    dist.all_gather_object(states, own)
+    return states
+
+
+def own_random_state() -> dict[str, Any]:
+    """States of this process's global generators: Python's, NumPy's, torch's and its current GPU's.
 
     Made of tensors and plain numbers, so that `torch.load(weights_only=True)` reads it.
     """
     version, state, gauss = random.getstate()
     name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
-    own = {
+    return {
         "python": (version, torch.tensor(state), gauss),
         "numpy": (
             str(name),
@@ -30,11 +40,6 @@ def random_state() -> list[dict[str, Any]]:
         "torch": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state() if torch.cuda.is_available() else None,
     }
-    if not (dist.is_available() and dist.is_initialized()):
-        return [own]
-    states: list[dict[str, Any]] = [{}] * dist.get_world_size()
-    dist.all_gather_object(states, own)
-    return states
 
 
 def restore_random_state(states: list[dict[str, Any]], rank: int) -> None:
@@ -46,7 +51,11 @@ def restore_random_state(states: list[dict[str, Any]], rank: int) -> None:
             stacklevel=2,
         )
         return
-    own = states[rank]
+    restore_own_random_state(states[rank])
+
+
+def restore_own_random_state(own: dict[str, Any]) -> None:
+    """Restore this process's generators."""
     version, state, gauss = own["python"]
     random.setstate((version, tuple(state.tolist()), gauss))
     name, keys, position, has_gauss, cached = own["numpy"]

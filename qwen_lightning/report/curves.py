@@ -202,7 +202,8 @@ class Charts:
         """Baseline + 95 % interval of the change at every evaluation, as logged; else from the score rows."""
         low, high = self.run.series(f"interval/{metric}/low"), self.run.series(f"interval/{metric}/high")
         if low is not None and high is not None:
-            return low, high
+            # A run that was killed, or whose file was cut, may have written the one without the other.
+            return low.at(high.steps), high.at(low.steps)
         found = self._intervals_of_rows.get(metric)
         if not found:
             return None, None

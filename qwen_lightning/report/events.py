@@ -35,6 +35,11 @@ class Series:
     def __len__(self) -> int:
         return len(self.steps)
 
+    def at(self, steps: NDArray[np.float64]) -> Series:
+        """The part of it at those of its steps."""
+        kept = np.isin(self.steps, steps)
+        return Series(self.steps[kept], self.values[kept])
+
 
 @dataclass(frozen=True)
 class Events:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -81,5 +82,17 @@ class RolloutEngine(ABC):
                 completions[index] = group
         return completions
 
-    def close(self) -> None:  # noqa: B027  most engines hold nothing
-        """Give back what the engine holds outside this process."""
+    def fingerprint(self, policy: PolicyModel) -> dict[str, Any]:
+        """What completions depend on beside the weights: the settings, as far as they are plain values."""
+        return {
+            name: value
+            for name, value in sorted(vars(self).items())
+            if not name.startswith("_") and isinstance(value, str | int | float | bool | None)
+        }
+
+    def release(self) -> None:  # noqa: B027  most engines hold nothing
+        """Give back the memory that is kept for the next call."""
+
+    def close(self) -> None:
+        """Give back all that the engine holds, also outside this process."""
+        self.release()

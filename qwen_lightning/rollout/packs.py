@@ -15,6 +15,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from qwen_lightning.losses.logprobs import token_logprobs
 from qwen_lightning.models.attention import Layout, flex_capacity, flex_length
+from qwen_lightning.models.first_fit import flex_rows, least_capacity
 from qwen_lightning.models.policy import PolicyModel
 from qwen_lightning.models.spans import Spans
 
@@ -71,7 +72,7 @@ class _Group:
 
 
 @dataclass(slots=True)
-class _Row:
+class Row:
     """Groups of one row."""
 
     groups: list[_Group] = field(default_factory=list)
@@ -82,15 +83,14 @@ class _Row:
         self.length += group.length
 
 
-def build_packs(
+def plan_packs(
     sequences: Sequence[TokenSequence],
     members: Sequence[int],
     token_budget: int,
-    device: torch.device,
     layout: Layout = "plain",
     at_least: int = 1,
-) -> list[Pack]:
-    """Lay out `sequences[i] for i in members`, deterministically, in few packs of like size.
+) -> list[list[Row]]:
+    """The rows of each pack of `sequences[i] for i in members`, deterministically: few packs, and of like size.
 
     A group beyond the budget is divided, its prompt then stands once a part; a sequence beyond it gets a pack of its
     own.
@@ -99,18 +99,37 @@ def build_packs(
         sequences: Prompts and completions; those of equal prompts are a group, unless the layout is `plain`.
         members: Which of them.
         token_budget: Tokens a pack, padding included.
-        device: Where the tensors go.
         layout: As the backbone takes them.
         at_least: How many packs to make, even of fewer tokens, where there are groups enough.
     """
-    return [
-        _build(sequences, rows, device, layout) for rows in _plan(sequences, members, token_budget, layout, at_least)
-    ]
+    budget = flex_capacity(token_budget) if layout == "flex" else token_budget
+    groups = _groups(sequences, members, budget, layout)
+    if layout == "flex":
+        rows = flex_rows([group.length for group in groups], budget, at_least)
+        return [[_row([groups[index] for index in row])] for row in rows]
+    if not groups:
+        return []
+    wanted = max(len(_fill(groups, budget, layout)), at_least)
+    least = min(groups[0].length, budget)
+    return _fill(groups, least_capacity(lambda most: len(_fill(groups, most, layout)), least, budget, wanted), layout)
 
 
-def count_packs(sequences: Sequence[TokenSequence], members: Sequence[int], token_budget: int, layout: Layout) -> int:
-    """How many packs `build_packs` makes of its own accord."""
-    return len(_plan(sequences, members, token_budget, layout, 1))
+def lay_out(
+    sequences: Sequence[TokenSequence], plan: Sequence[Sequence[Row]], device: torch.device, layout: Layout = "plain"
+) -> list[Pack]:
+    """The packs of a plan for a layout, on a device."""
+    return [_build(sequences, rows, device, layout) for rows in plan]
+
+
+def build_packs(
+    sequences: Sequence[TokenSequence],
+    members: Sequence[int],
+    token_budget: int,
+    device: torch.device,
+    layout: Layout = "plain",
+) -> list[Pack]:
+    """Plan packs and lay them out; see `plan_packs`."""
+    return lay_out(sequences, plan_packs(sequences, members, token_budget, layout), device, layout)
 
 
 def completion_logprobs(policy: PolicyModel, pack: Pack, temperature: float) -> tuple[Tensor, Tensor]:
@@ -145,25 +164,6 @@ def sequence_logprobs(
 
 
 # ---------------------------------------------------------------------- planning
-
-
-def _plan(
-    sequences: Sequence[TokenSequence], members: Sequence[int], token_budget: int, layout: Layout, at_least: int
-) -> list[list[_Row]]:
-    """The rows of each pack. Groups are not spread over the fewest packs as they come, but evenly."""
-    budget = flex_capacity(token_budget) if layout == "flex" else token_budget
-    groups = _groups(sequences, members, budget, layout)
-    fewest = len(_fill(groups, budget, layout))
-    wanted = max(fewest, at_least)
-    # The smallest budget that needs no more packs makes them alike.
-    low, high = min(groups[0].length, budget) if groups else budget, budget
-    while low < high:
-        middle = (low + high) // 2
-        if len(_fill(groups, middle, layout)) <= wanted:
-            high = middle
-        else:
-            low = middle + 1
-    return _fill(groups, low, layout)
 
 
 def _groups(sequences: Sequence[TokenSequence], members: Sequence[int], budget: int, layout: Layout) -> list[_Group]:
@@ -204,20 +204,16 @@ def _divided(sequences: Sequence[TokenSequence], members: Sequence[int], budget:
     return [group(sorted(part.members)) for part in even] if fits else [group(part) for part in parts]
 
 
-def _fill(groups: Sequence[_Group], budget: int, layout: Layout) -> list[list[_Row]]:
-    """Packs of rows, by first fit over groups that come longest first."""
-    packs: list[list[_Row]] = []
+def _fill(groups: Sequence[_Group], budget: int, layout: Layout) -> list[list[Row]]:
+    """Packs of rows as wide as their first, by first fit over groups that come longest first."""
+    packs: list[list[Row]] = []
     for group in groups:
-        if layout == "flex":
-            open_rows = [rows[0] for rows in packs]
-            width = budget
-        else:
-            open_rows = packs[-1] if packs and layout == "dense" else []
-            width = packs[-1][0].groups[0].length if packs else 0
+        open_rows = packs[-1] if packs and layout == "dense" else []
+        width = packs[-1][0].groups[0].length if packs else 0
         row = next((row for row in open_rows if row.length + group.length <= width), None)
         if row is None:
-            row = _Row()
-            if layout != "flex" and packs and (len(packs[-1]) + 1) * width <= budget:
+            row = Row()
+            if packs and (len(packs[-1]) + 1) * width <= budget:
                 packs[-1].append(row)
             else:
                 packs.append([row])
@@ -225,10 +221,17 @@ def _fill(groups: Sequence[_Group], budget: int, layout: Layout) -> list[list[_R
     return packs
 
 
+def _row(groups: Sequence[_Group]) -> Row:
+    row = Row()
+    for group in groups:
+        row.add(group)
+    return row
+
+
 # ---------------------------------------------------------------------- tensors
 
 
-def _build(sequences: Sequence[TokenSequence], rows: Sequence[_Row], device: torch.device, layout: Layout) -> Pack:
+def _build(sequences: Sequence[TokenSequence], rows: Sequence[Row], device: torch.device, layout: Layout) -> Pack:
     width = max(row.length for row in rows)
     width = flex_length(width) if layout == "flex" else width
     ids, positions, prefix_start, prefix_end = (torch.zeros(len(rows), width, dtype=torch.long) for _ in range(4))

@@ -173,6 +173,26 @@ def test_another_suite_is_another_baseline(again: Stage, tmp_path: Path, capsys:
     found.pop().unlink()
 
 
+def test_what_computes_otherwise_has_a_baseline_of_its_own(again: Stage, capsys: pytest.CaptureFixture[str]) -> None:
+    path = cached(again)
+    first = json.loads(path.read_text(encoding="utf-8"))["measured"]
+    assert (first["layers"], first["layout"]) == ("transformers", "dense")
+    assert first["rollout"][1] == "GroupedRollout"
+    assert "weights" in first["rollout"][2]
+    assert again.fit("grpo", 1, "apart", "--model.share_prompts=false", every=1, lines=[]) == 0
+    assert "Scoring the regression records" in capsys.readouterr().out
+    (found,) = {found for found in (again.folder / "baselines").iterdir() if found != path}
+    other = json.loads(found.read_text(encoding="utf-8"))["measured"]
+    assert {name for name in first if first[name] != other[name]} == {"layout"}
+    found.unlink()
+
+
+def test_an_evaluation_gives_the_engine_s_buffers_back(stage: Stage, capsys: pytest.CaptureFixture[str]) -> None:
+    engine = "--model.rollout=tests.modules.replay.SaysWhenItReleases"
+    assert stage.fit("sft", 1, "released", engine, every=1, lines=[]) == 0
+    assert capsys.readouterr().out.count("released\n") == 3  # after the baseline, after the step, in the end
+
+
 def test_settings_that_cannot_be_meant(stage: Stage, capsys: pytest.CaptureFixture[str]) -> None:
     for setting, value in (("every_n_steps", 0), ("signal_tokens", -1)):
         changes = stage.changes("sft", 1, "odd")

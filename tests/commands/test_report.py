@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from torch.utils.tensorboard import SummaryWriter
 
 from qwen_lightning.__main__ import main
 from qwen_lightning.regression.scores import read_rows, summarize
@@ -149,6 +150,13 @@ def test_a_damaged_event_file_is_said(copy: Path, tmp_path: Path, capsys: pytest
         page = report(copy, tmp_path / "report.html")
         assert re.search(rf"{events.name} could be read to step \d only", text_of(page, "head"))
         assert capsys.readouterr().out.count("note: ") == 1
+
+
+def test_an_interval_that_was_half_written_is_left_out(copy: Path, tmp_path: Path) -> None:
+    whole = report(copy, tmp_path / "whole.html")
+    with SummaryWriter(str(copy)) as writer:
+        writer.add_scalar("interval/general/all/low", 0.5, 99)
+    assert text_of(report(copy, tmp_path / "report.html"), "changes") == text_of(whole, "changes")
 
 
 def test_fields_of_another_type_are_left_out_and_said(copy: Path, tmp_path: Path) -> None:

@@ -105,6 +105,12 @@ def test_a_row_of_several_examples() -> None:
     assert pack.labels.tolist() == [33, 14, 15, 22, 23, 24]
 
 
+@pytest.mark.parametrize("layout", ["flex", "dense"])
+def test_an_empty_prompt_is_refused(layout: Layout) -> None:
+    with pytest.raises(ValueError, match=r"examples \[1\] have an empty prompt"):
+        lay_out([[1], []], [[2], [3]], [0, 1], layout, CPU)
+
+
 def test_a_row_an_example() -> None:
     pack = lay_out(PROMPTS, COMPLETIONS, [0, 2], "dense", CPU)
     assert pack.input_ids.tolist() == [BOTH[0], [*BOTH[2], 0, 0]]

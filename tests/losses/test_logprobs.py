@@ -6,8 +6,9 @@ from torch import nn
 from torch.distributions import Categorical
 from torch.utils.flop_counter import FlopCounterMode
 
+from qwen_lightning.compilation import compiled
 from qwen_lightning.losses import token_logprobs
-from qwen_lightning.losses.logprobs import _FrozenHead, _statistics
+from qwen_lightning.losses.logprobs import _compiled_statistics, _FrozenHead, _statistics
 
 DEVICES = [
     "cpu",
@@ -172,3 +173,42 @@ def test_the_statistics_are_one_graph():
                 assert (one is None) == (other is None)
                 if one is not None:
                     torch.testing.assert_close(one, other)
+
+
+def test_a_run_compiles_few_graphs_and_never_falls_back():
+    from torch._dynamo.testing import CompileCounterWithBackend
+    from torch.autograd.graph import saved_tensors_hooks
+
+    counter = CompileCounterWithBackend("aot_eager")
+    statistics = _compiled_statistics(backend=counter)
+    generator = torch.Generator().manual_seed(9)
+
+    def compare(rows: int, temperature: float, slopes: bool) -> None:
+        logits, labels = torch.randn(rows, 23, generator=generator), torch.randint(23, (rows,), generator=generator)
+        divisor = torch.full((), temperature)
+        found, expected = (each(logits, labels, divisor, slopes) for each in (statistics, _statistics))
+        for one, other in zip(found, expected, strict=True):
+            torch.testing.assert_close(one, other)
+
+    with torch.no_grad():
+        for temperature in (1.0, 0.7, 0.9):
+            for rows in (64, 17, 1, 0, 2, 3, 64):
+                for slopes in (False, True):
+                    compare(rows, temperature, slopes)
+    assert counter.frame_count == 2
+    with torch.inference_mode():
+        for rows in (64, 17, 1, 0):
+            compare(rows, 0.7, False)
+    with torch.no_grad(), saved_tensors_hooks(lambda tensor: tensor, lambda tensor: tensor):
+        compare(64, 1.0, True)
+    assert counter.frame_count <= 4
+
+
+def test_beyond_a_limit_of_compilations_is_an_error_not_eager_code():
+    from torch._dynamo.exc import FailOnRecompileLimitHit
+
+    function = compiled(lambda x: x + 1, limit=9, backend="eager", dynamic=False)
+    for size in range(2, 11):  # more than Dynamo's own limit
+        assert function(torch.zeros(size)).sum() == size
+    with pytest.raises(FailOnRecompileLimitHit):
+        function(torch.zeros(100))

@@ -19,7 +19,14 @@ from transformers import (
     Qwen3Config,
 )
 
-from qwen_lightning.models.attention import flex_capacity, flex_length, layout_of, mask_of, spans_attention, use_spans
+from qwen_lightning.models.attention import (
+    flex_capacity,
+    flex_length,
+    layout_of,
+    mask_of,
+    spans_attention,
+    use_spans,
+)
 from qwen_lightning.models.backbone import decoder_of
 from qwen_lightning.models.checkpointing import recompute_layers
 from qwen_lightning.models.spans import Spans
@@ -185,11 +192,15 @@ def test_a_new_mask_of_the_same_length_compiles_nothing() -> None:
 def test_lengths_are_few_and_waste_little() -> None:
     lengths = [flex_length(tokens) for tokens in range(1, 32769)]
     assert all(length % 128 == 0 for length in lengths)
-    assert all(tokens <= length <= max(128, tokens * 1.125 + 128) for tokens, length in enumerate(lengths, start=1))
+    for tokens, length in enumerate(lengths, start=1):
+        assert tokens <= length <= max(128, 2 * tokens - 1, min(tokens + 1023, tokens * 1.125 + 1023))
+    assert [*dict.fromkeys(lengths)][:6] == [128, 256, 512, 1024, 2048, 3072]
     assert len({length for length in lengths if 8192 < length <= 16384}) == 8
+    assert len({length for length in lengths if 16384 < length <= 32768}) == 8
+    assert len(set(lengths)) == 27
     assert [flex_length(length) for length in sorted(set(lengths))] == sorted(set(lengths))
-    for budget in (1, 128, 1000, 10000, 16384, 20000):
+    for budget in (1, 128, 400, 1000, 1024, 10000, 16384, 20000):
         room = flex_capacity(budget)
         assert room <= max(budget, 128)
         assert flex_length(room) == room
-        assert budget < 256 or flex_length(room + 1) > budget
+        assert budget < 128 or flex_length(room + 1) > budget

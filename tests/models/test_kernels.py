@@ -14,7 +14,8 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, GPT2Config, PreTrainedConfig, PreTrainedModel, Qwen3Config
 
 from qwen_lightning.errors import ConfigError
-from qwen_lightning.models.kernels import ARCHITECTURES, replace_layers, use_kernels
+from qwen_lightning.models.backbone import ARCHITECTURES
+from qwen_lightning.models.kernels import replace_layers, use_kernels
 from tests.models.test_attention import CONFIGS
 
 IDS = torch.arange(2, 22).reshape(2, 10)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,15 @@ from torch.optim import Optimizer
 
 from qwen_lightning.data.packing import ExamplePack
 from qwen_lightning.losses.base import LossOutput, StepTotals
+from qwen_lightning.losses.logprobs import HEAD_ROWS
 from qwen_lightning.models.chat import ChatRenderer
+from qwen_lightning.models.checkpointing import RESERVE, Checkpointing, measure_activations
 from qwen_lightning.models.policy import PolicyModel
 from qwen_lightning.modules.base import AdapterModule
 from qwen_lightning.modules.sft import SFTModule
 from qwen_lightning.records import GeneralRecord, SQLRecord
 from qwen_lightning.rollout.base import Completion, RolloutEngine
+from qwen_lightning.rollout.grouped.engine import GroupedRollout
 from qwen_lightning.rollout.packs import TokenSequence, build_packs, completion_logprobs
 from qwen_lightning.tasks.general import General
 from qwen_lightning.tasks.text2sql import Text2SQL
@@ -118,9 +122,53 @@ class RankWeights(Callback):
 class ShortOfMemory(SFTModule):
     """Runs out of memory in the second pack of a step, as long as not all layers are recomputed."""
 
+    every = 2
+
     def loss_of(self, pack: ExamplePack, totals: StepTotals) -> LossOutput:
         self.passes = getattr(self, "passes", 0) + 1
         output = super().loss_of(pack, totals)
-        if self.passes % 3 == 2 and self.checkpointing.recomputed < 2:
+        if self.passes % self.every == 0 and self.checkpointing.recomputed < 2:
             raise torch.OutOfMemoryError("CUDA out of memory.")
         return output
+
+
+class ShortWhenMeasured(ShortOfMemory):
+    """Runs out of memory in the very pass that is to be measured."""
+
+    every = 1
+
+    def configure_model(self) -> None:
+        super().configure_model()
+        self.checkpointing.free = lambda: 1e15  # type: ignore[method-assign]
+
+
+class OneLayerFits(SFTModule):
+    """A step may take what it takes with the first layer recomputed; from the second step on, nothing is left."""
+
+    def configure_model(self) -> None:
+        super().configure_model()
+        settings = (self.policy.backbone, self.gradient_checkpointing, self.micro_batch_tokens, HEAD_ROWS)
+        self.checkpointing = _RoomForOne(self, *settings)
+
+
+class _RoomForOne(Checkpointing):
+    def __init__(self, module: SFTModule, *settings: Any) -> None:
+        super().__init__(*settings)
+        self.module, self.room = module, 0.0
+
+    def free(self) -> float | None:
+        return self.room if self.module.global_step == 0 else 0.0
+
+    def prepare(self, tokens: int, forward: Callable[[], Any]) -> str | None:
+        if not self.room:
+            measured = measure_activations(self.model, tokens, forward)
+            self.room = RESERVE + self._adapters() + measured.peak(max(tokens, self.pack_tokens), 1, self._head)
+        return super().prepare(tokens, forward)
+
+
+class SaysWhenItReleases(GroupedRollout):
+    """Says so on each release; closing is one."""
+
+    def release(self) -> None:
+        print("released")
+        super().release()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Lock, Thread
@@ -198,18 +198,19 @@ class Handler(BaseHTTPRequestHandler):
 
     def answer(self, body: dict[str, Any]) -> None:
         server = self.server
+        server.asked.append((self.path, body))
         with server.lock:
-            server.asked.append((self.path, body))
             try:
                 reply, status = self.reply(body), 200
             except Refused as refusal:
                 reply, status = refusal.body, refusal.status
         data = (reply if isinstance(reply, str) else json.dumps(reply)).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "text/plain" if isinstance(reply, str) else "application/json")
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
+        with suppress(ConnectionError):  # the client may have given up
+            self.send_response(status)
+            self.send_header("Content-Type", "text/plain" if isinstance(reply, str) else "application/json")
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
 
     def reply(self, body: dict[str, Any]) -> Any:
         server = self.server

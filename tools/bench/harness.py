@@ -12,6 +12,7 @@ import torch
 from lightning import Trainer
 from torch.utils.data import DataLoader
 
+from qwen_lightning.losses.logprobs import HEAD_ROWS
 from qwen_lightning.models.chat import ChatRenderer
 from qwen_lightning.models.checkpointing import Checkpointing, recompute_layers
 from qwen_lightning.models.policy import POLICY, REFERENCE, PolicyModel
@@ -50,7 +51,7 @@ class Given(AdapterModule):
     def configure_model(self) -> None:
         backbone = self.policy.backbone
         recompute_layers(backbone, 0)  # whatever the case before needed
-        self.checkpointing = Checkpointing(backbone, self.gradient_checkpointing, self.micro_batch_tokens)
+        self.checkpointing = Checkpointing(backbone, self.gradient_checkpointing, self.micro_batch_tokens, HEAD_ROWS)
         self.policy.share_rows = self.shared
         self.policy.train()
 

@@ -13,6 +13,7 @@ from transformers.integrations import replace_with_bnb_linear
 
 from qwen_lightning.models.backbone import DType, Quantization
 from qwen_lightning.models.chat import ChatRenderer
+from qwen_lightning.models.kernels import Kernels, use_kernels
 from qwen_lightning.models.policy import LoRASettings, PolicyModel
 from tools.bench.shapes import Shape
 
@@ -73,10 +74,17 @@ def _draw_nf4(
 
 
 def random_policy(
-    shape: Shape, quantization: Quantization, dtype: DType, device: torch.device, with_reference: bool, seed: int = 0
+    shape: Shape,
+    quantization: Quantization,
+    dtype: DType,
+    device: torch.device,
+    with_reference: bool,
+    seed: int = 0,
+    kernels: Kernels = "auto",
 ) -> PolicyModel:
-    """The backbone with LoRA r 16 on q, v and o, and a reference where asked for."""
+    """The backbone with the kernels that a run would take, LoRA r 16 on q, v and o, and a reference where asked for."""
     backbone = random_backbone(shape, quantization, dtype, device, seed)
+    use_kernels(backbone, kernels)
     return PolicyModel(backbone, LORA, with_reference=with_reference).to(device)
 
 

@@ -59,6 +59,14 @@ class Options(argparse.Namespace):
         return Random(self.seed)
 
     @property
+    def cache_bytes(self) -> int:
+        """Bytes of keys and values that `generate` may hold: two fifths of a GPU's, which leaves room for copies."""
+        if not self.on_cuda:
+            return 8 * 2**30
+        memory = torch.cuda.get_device_properties(self.device).total_memory
+        return int(0.4 * min(memory, (self.memory_gib or math.inf) * 2**30))
+
+    @property
     def checkpointing_mode(self) -> CheckpointingMode:
         """As the modules take it."""
         return _CHECKPOINTING[self.checkpointing]

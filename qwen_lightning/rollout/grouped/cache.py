@@ -111,13 +111,14 @@ class GroupedCache:
             rows: (kept,) int64, ascending.
         """
         kept, counts = torch.unique_consecutive(self.grid.groups[rows], return_counts=True)
-        for buffers in (self.prompt_keys, self.prompt_values):
-            for buffer in buffers:
-                buffer[: len(kept)] = buffer[kept]
+        if len(kept) < self.grid.shape[0]:
+            for buffers in (self.prompt_keys, self.prompt_values):
+                for buffer in buffers:
+                    buffer[: len(kept)] = buffer[kept]
+            self.prompt_lengths[: len(kept)] = self.prompt_lengths[kept]
         for buffers in (self.keys, self.values):
             for buffer in buffers:
                 buffer[: len(rows)] = buffer[rows]
-        self.prompt_lengths[: len(kept)] = self.prompt_lengths[kept]
         self._group(counts)
 
     def _group(self, counts: Tensor) -> None:

@@ -2,39 +2,48 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cache, partial
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 from transformers import PreTrainedModel
 
-from qwen_lightning.models.backbone import decoder_of, head_of
+from qwen_lightning.compilation import compiled
+from qwen_lightning.models.backbone import ARCHITECTURES, decoder_of, head_of
 from qwen_lightning.rollout.grouped.weights import LayerWeights
 
 #: Layer, queries (rows, heads, head size), keys and values (rows, key heads, head size) to (rows, heads, head size).
 Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
 
-_ARCHITECTURES = ("qwen3", "qwen2", "llama")
 _ROPES = ("default", "linear", "llama3", "yarn")  # whose angles depend on the position alone
 
 
-def can_decode(model: PreTrainedModel) -> bool:
-    """Whether `Decoder` computes what this model does, and the kernels of a GPU take its heads."""
+def why_not(model: PreTrainedModel) -> str | None:
+    """Why `Decoder` cannot compute what this model does where it lies now; None where it can."""
     config = model.config
-    if model.device.type == "cuda":
-        size = _head_size(config)
-        if size < 16 or size & (size - 1) or find_spec("triton") is None:
-            return False
-    return (
-        config.model_type in _ARCHITECTURES
-        and config.hidden_act == "silu"
-        and set(getattr(config, "layer_types", None) or ["full_attention"]) == {"full_attention"}
-        and (getattr(config, "rope_parameters", None) or {}).get("rope_type", "default") in _ROPES
-    )
+    rope = (getattr(config, "rope_parameters", None) or {}).get("rope_type", "default")
+    if config.model_type not in ARCHITECTURES:
+        return f"the architecture is {config.model_type}, and {', '.join(ARCHITECTURES)} are decoded here"
+    if config.hidden_act != "silu" or rope not in _ROPES:
+        return f"the model has activation {config.hidden_act} and rotary embedding {rope}"
+    if set(getattr(config, "layer_types", None) or ["full_attention"]) != {"full_attention"}:
+        return "the model has layers with sliding windows"
+    if model.device.type != "cuda":
+        return None
+    size = _head_size(config)
+    if size < 16 or size & (size - 1):
+        return f"the kernels take head sizes 16, 32, 64, 128 …, not {size}"
+    if find_spec("triton") is None:
+        return "Triton is not installed"
+    if not (os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang")):
+        return "Triton needs a C compiler, and there is none; install gcc"
+    return None
 
 
 class Decoder:
@@ -57,8 +66,8 @@ class Decoder:
         self.layers, self.hidden, self.intermediate = len(model.layers), config.hidden_size, config.intermediate_size
         self.device, self.dtype = self.embed.weight.device, backbone.dtype
         # On a GPU each becomes a kernel or two, as all else in a layer is; dynamic shapes, so they compile once.
-        fuse = partial(torch.compile, dynamic=True) if self.device.type == "cuda" else lambda function: function
-        self._rotated, self._gated, self._added = fuse(_rotated), fuse(_gated), fuse(_added)
+        functions = _fused() if self.device.type == "cuda" else _Functions(_rotated, _gated, _added)
+        self._rotated, self._gated, self._added = functions
 
     def __call__(self, ids: Tensor, positions: Tensor, attend: Attend) -> Tensor:
         """Last hidden states.
@@ -107,8 +116,25 @@ def causal_attention(query: Tensor, key: Tensor, value: Tensor, prompts: int, sc
         As `query`.
     """
     q, k, v = (x.view(prompts, -1, *x.shape[1:]).transpose(1, 2) for x in (query, key, value))
+    if q.is_cuda and q.dtype == torch.float32:  # no fused kernel takes grouped heads in fp32
+        k, v = (x.repeat_interleave(q.shape[1] // k.shape[1], 1) for x in (k, v))
     seen = functional.scaled_dot_product_attention(q, k, v, is_causal=True, scale=scale, enable_gqa=True)
     return seen.transpose(1, 2).reshape(query.shape)
+
+
+class _Functions(NamedTuple):
+    """What a layer computes beside products and attention."""
+
+    rotated: Callable[..., Tensor]
+    gated: Callable[..., Tensor]
+    added: Callable[..., tuple[Tensor, Tensor]]
+
+
+@cache
+def _fused() -> _Functions:
+    # The limits allow for rows and one row, with norm and without, and several dtypes.
+    fuse: Any = partial(compiled, limit=32, dynamic=True)
+    return _Functions(fuse(_rotated), fuse(_gated), fuse(_added))
 
 
 def _rotated(x: Tensor, cos: Tensor, sin: Tensor, norm: Tensor | None, epsilon: float) -> Tensor:

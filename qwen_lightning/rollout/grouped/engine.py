@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
+from weakref import ref
 
 import torch
+from lightning.pytorch.utilities import rank_zero_warn
 
 from qwen_lightning.errors import ConfigError
 from qwen_lightning.models.chat import ChatRenderer
@@ -14,8 +16,8 @@ from qwen_lightning.models.policy import PolicyModel
 from qwen_lightning.rollout.base import Completion, RolloutEngine
 from qwen_lightning.rollout.generate import GenerateRollout
 from qwen_lightning.rollout.grouped.cache import CacheShape
-from qwen_lightning.rollout.grouped.decoder import Decoder, can_decode
-from qwen_lightning.rollout.grouped.memory import plan_batches, token_bytes, working_bytes
+from qwen_lightning.rollout.grouped.decoder import Decoder, why_not
+from qwen_lightning.rollout.grouped.memory import MARGIN, plan_batches, token_bytes, working_bytes
 from qwen_lightning.rollout.grouped.session import DecodingSession
 from qwen_lightning.rollout.grouped.weights import DecoderWeights, Placement, merged_bytes
 
@@ -38,8 +40,8 @@ class GroupedRollout(RolloutEngine):
         batch_size: Most sequences decoded at once.
         batch_tokens: Most tokens whose keys and values are held at once, a prompt's counted once a group. null plans
             them from the free memory of a GPU; on a CPU it is 65,536.
-        reserve_gib: GPU memory, in GiB, that is left to the update. Buffers, graphs and the merged copy stay for the
-            next rollout where that much is free beside them, and are freed where it is not.
+        reserve_gib: GPU memory, in GiB, for the update. Buffers, graphs and the merged copy stay for the next rollout
+            where that much is free beside them; else, and where an update needs more, they are freed.
     """
 
     def __init__(
@@ -47,7 +49,7 @@ class GroupedRollout(RolloutEngine):
         weights: Weights = "auto",
         batch_size: int = 256,
         batch_tokens: int | None = None,
-        reserve_gib: float = 10.0,
+        reserve_gib: float = 14.0,
     ) -> None:
         if batch_size < 1 or (batch_tokens is not None and batch_tokens < 1):
             raise ConfigError(f"batch_size {batch_size} and batch_tokens {batch_tokens} must be at least 1")
@@ -60,6 +62,8 @@ class GroupedRollout(RolloutEngine):
         self._weights: DecoderWeights | None = None
         self._decoder: Decoder | None = None
         self._session: DecodingSession | None = None
+        self._placed: tuple[ref[PolicyModel], Placement] | None = None
+        self._warned = False
 
     def generate(
         self,
@@ -81,33 +85,62 @@ class GroupedRollout(RolloutEngine):
         max_new_tokens: int,
         temperature: float = 1.0,
     ) -> list[list[Completion]]:
-        if not can_decode(policy.backbone):
+        if (obstacle := why_not(policy.backbone)) is not None:
+            if not self._warned:
+                rank_zero_warn(f"GroupedRollout goes through `generate`, which is slower: {obstacle}")
+                self._warned = True
             engine = GenerateRollout(self.batch_size, self.batch_tokens or _CPU_TOKENS)
             return engine.sample(policy, renderer, prompts, counts, max_new_tokens, temperature)
-        completions: list[list[Completion]] = [[] for _ in prompts]
-        # Autocast would cast the weights anew in every step.
-        with policy.evaluating(), torch.autocast(policy.device.type, enabled=False):
-            decoder = self._prepared(policy)
-            limit = self._token_limit(decoder)
-            rounding = _PROMPT_ROOM if policy.device.type == "cuda" else 1
-            lengths = [len(prompt) for prompt in prompts]
-            for batch in plan_batches(lengths, counts, max_new_tokens, self.batch_size, limit, rounding):
-                session = self._session_for(decoder, batch.shape, renderer.eos_ids, limit)
-                chosen = [prompts[index] for index in batch.prompts]
-                for index, found in zip(
-                    batch.prompts, session.decode(chosen, batch.counts, max_new_tokens, temperature), strict=True
-                ):
-                    completions[index] += found
-        free = free_memory(policy.device)
-        if free is not None and free < self.reserve:
-            self.release()
-        return completions
+        try:
+            # Buffers outlive the call, so they must be no inference tensors. Autocast would cast weights at every step.
+            with (
+                torch.inference_mode(False),
+                policy.evaluating(),
+                torch.autocast(policy.device.type, enabled=False),
+            ):
+                return self._sample(policy, renderer, prompts, counts, max_new_tokens, temperature)
+        finally:
+            free = free_memory(policy.device)
+            if free is not None and free < self.reserve:
+                self.release()
+
+    def fingerprint(self, policy: PolicyModel) -> dict[str, Any]:
+        return super().fingerprint(policy) | {"weights": self._placement(policy)}
 
     def release(self) -> None:
         """Free buffers, graphs and the merged copy; the next rollout makes them anew."""
         self._weights = self._decoder = self._session = None
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return vars(self) | {"_weights": None, "_decoder": None, "_session": None, "_placed": None}
+
+    def _sample(
+        self,
+        policy: PolicyModel,
+        renderer: ChatRenderer,
+        prompts: list[list[int]],
+        counts: Sequence[int],
+        max_new_tokens: int,
+        temperature: float,
+    ) -> list[list[Completion]]:
+        completions: list[list[Completion]] = [[] for _ in prompts]
+        if not prompts:
+            return completions
+        decoder = self._prepared(policy)
+        lengths = [len(prompt) for prompt in prompts]
+        limit = self._token_limit(decoder, max(lengths) + max_new_tokens, sum(counts))
+        rounding = _PROMPT_ROOM if policy.device.type == "cuda" else 1
+        held = None if self._session is None else self._session.shape
+        for batch in plan_batches(lengths, counts, max_new_tokens, self.batch_size, limit, rounding, held):
+            chosen = [prompts[index] for index in batch.prompts]
+            session = self._session_for(decoder, batch.shape, renderer.eos_ids, limit)
+            groups = session.decode(chosen, batch.counts, max_new_tokens, temperature)
+            del session  # it must go where the next batch needs larger buffers
+            for index, group in zip(batch.prompts, groups, strict=True):
+                completions[index] += group
+        return completions
 
     def _prepared(self, policy: PolicyModel) -> Decoder:
         """The decoder of this policy where it lies now, its weights up to date."""
@@ -121,6 +154,12 @@ class GroupedRollout(RolloutEngine):
         return decoder
 
     def _placement(self, policy: PolicyModel) -> Placement:
+        """Decided once for a policy: a run must not go from one kind of rounding to another."""
+        if self._placed is None or self._placed[0]() is not policy:
+            self._placed = ref(policy), self._place(policy)
+        return self._placed[1]
+
+    def _place(self, policy: PolicyModel) -> Placement:
         if self.weights != "auto":
             return "resident" if self.weights == "nf4" else "merged"
         copy = merged_bytes(policy)
@@ -128,23 +167,35 @@ class GroupedRollout(RolloutEngine):
         fits = copy <= _CPU_COPY if free is None else copy + 2 * self.reserve < free
         return "merged" if fits else "resident"
 
-    def _token_limit(self, decoder: Decoder) -> int:
-        """Tokens whose keys and values may be held at once."""
+    def _token_limit(self, decoder: Decoder, longest: int, rows: int) -> int:
+        """Tokens whose keys and values may be held at once.
+
+        Raises:
+            ConfigError: Not even one completion's fit into the memory that is free.
+        """
         if self.batch_tokens is not None:
             return self.batch_tokens
         free = free_memory(decoder.device)
         if free is None:
             return _CPU_TOKENS
         held = 0 if self._session is None else self._session.shape.tokens
-        return max(1, (free - working_bytes(decoder, self.batch_size)) // token_bytes(decoder) + held)
+        spare = free - MARGIN - working_bytes(decoder, min(rows, self.batch_size))
+        limit = spare // token_bytes(decoder) + held
+        if limit < longest + _PROMPT_ROOM:
+            raise ConfigError(
+                f"{free / GIB:.1f} GiB of GPU memory are free, too little to decode a sequence of {longest} tokens; "
+                "set model.rollout.init_args.weights to nf4, lower its batch_size, or take a smaller max_seq_len"
+            )
+        return limit
 
     def _session_for(self, decoder: Decoder, shape: CacheShape, eos_ids: list[int], limit: int) -> DecodingSession:
         """Buffers that hold a batch: the last one's where they do, else new ones, for both where the limit allows."""
-        session = self._session
-        if session is not None and session.shape.covers(shape) and session.eos_ids == eos_ids:
-            return session
-        if session is not None and session.shape.union(shape).tokens <= limit:
-            shape = session.shape.union(shape)
-        self._session = session = None  # before the new ones take their memory
+        if self._session is not None:
+            held = self._session.shape
+            if held.covers(shape) and self._session.eos_ids == eos_ids:
+                return self._session
+            if held.union(shape).tokens <= limit:
+                shape = held.union(shape)
+            self._session = None  # before the new ones take their memory
         self._session = DecodingSession(decoder, shape, eos_ids, row_buckets=decoder.device.type == "cuda")
         return self._session

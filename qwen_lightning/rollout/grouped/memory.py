@@ -9,6 +9,9 @@ from qwen_lightning.rollout.grouped.cache import CacheShape
 from qwen_lightning.rollout.grouped.decoder import Decoder
 from qwen_lightning.rollout.grouped.session import PREFILL_TOKENS
 
+#: Bytes that a plan leaves alone: memory pools of graphs, fragments.
+MARGIN = 2**30
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:
@@ -26,12 +29,19 @@ class Batch:
 
 
 def plan_batches(
-    lengths: Sequence[int], samples: Sequence[int], room: int, max_rows: int, max_tokens: int, round_to: int = 1
+    lengths: Sequence[int],
+    samples: Sequence[int],
+    room: int,
+    max_rows: int,
+    max_tokens: int,
+    round_to: int = 1,
+    held: CacheShape | None = None,
 ) -> Iterator[Batch]:
     """Batches within the limits; prompts of like length share one, so that little is padded.
 
-    The longest come first: the buffers that they need serve for the others. A group stays whole unless it is beyond a
-    limit by itself: then it comes in parts, of one row at least.
+    The longest come first, and a batch stays within the buffers of the one before unless it could be more than twice
+    as large: new buffers mean new graphs. A group stays whole unless it is beyond a limit by itself: then it comes in
+    parts, of one row at least.
 
     Args:
         lengths: Tokens of each prompt.
@@ -40,23 +50,35 @@ def plan_batches(
         max_rows: Completions a batch.
         max_tokens: Tokens whose keys and values a batch may hold.
         round_to: Prompt rooms are multiples of it: batches of like shape share buffers.
+        held: Buffers that there are.
     """
-    prompts: list[int] = []
-    counts: list[int] = []
-    shape = CacheShape(0, 0, 0, room)
+    parts: list[tuple[int, int]] = []  # prompt, completions
     for index in sorted(range(len(lengths)), key=lambda index: -lengths[index]):
-        prompt_room = -(-lengths[index] // round_to) * round_to
-        part = max(1, min(samples[index], max_rows, (max_tokens - prompt_room) // room))
-        for start in range(0, samples[index], part):
-            count = min(part, samples[index] - start)
-            grown = CacheShape(len(prompts) + 1, max(shape.prompt_room, prompt_room), shape.rows + count, room)
-            if prompts and (grown.rows > max_rows or grown.tokens > max_tokens):
-                yield Batch(prompts, counts, shape)
-                prompts, counts = [], []
-                grown = CacheShape(1, prompt_room, count, room)
-            prompts, counts, shape = [*prompts, index], [*counts, count], grown
-    if prompts:
-        yield Batch(prompts, counts, shape)
+        most = max(1, min(samples[index], max_rows, (max_tokens - _rounded(lengths[index], round_to)) // room))
+        parts += [(index, min(most, samples[index] - start)) for start in range(0, samples[index], most)]
+    start = 0
+    while start < len(parts):
+        prompt_room = _rounded(lengths[parts[start][0]], round_to)
+
+        def shape(end: int, first: int = start, prompt_room: int = prompt_room) -> CacheShape:
+            return CacheShape(end - first, prompt_room, sum(count for _, count in parts[first:end]), room)
+
+        end = within = start + 1
+        while end < len(parts) and shape(end + 1).rows <= max_rows and shape(end + 1).tokens <= max_tokens:
+            end += 1
+        if held is not None and held.covers(shape(within)):
+            while within < end and held.covers(shape(within + 1)):
+                within += 1
+            if 2 * shape(within).rows >= shape(end).rows:
+                end = within
+        if held is None or not held.covers(shape(end)):
+            held = shape(end)
+        yield Batch([index for index, _ in parts[start:end]], [count for _, count in parts[start:end]], shape(end))
+        start = end
+
+
+def _rounded(length: int, to: int) -> int:
+    return -(-length // to) * to
 
 
 def token_bytes(decoder: Decoder) -> int:
@@ -65,6 +87,6 @@ def token_bytes(decoder: Decoder) -> int:
 
 
 def working_bytes(decoder: Decoder, rows: int) -> int:
-    """Memory beside keys and values: the widest moments of a prefill, and of sampling in fp32."""
+    """Memory beside keys and values: the widest moments of a prefill, and of drawing from fp32 logits."""
     prefill = PREFILL_TOKENS * (4 * decoder.intermediate + 6 * decoder.hidden) * decoder.dtype.itemsize
-    return prefill + 4 * 4 * rows * decoder.embed.num_embeddings
+    return prefill + (2 * decoder.dtype.itemsize + 4 * 4) * rows * decoder.embed.num_embeddings

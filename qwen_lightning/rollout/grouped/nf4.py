@@ -294,7 +294,7 @@ def _seconds(way: Callable[[], object], device: torch.device) -> float:
         way()
     torch.cuda.current_stream(device).wait_stream(stream)
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, stream=stream):
+    with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
         way()
     graph.replay()
     times = []

@@ -12,7 +12,7 @@ from torch.nn.utils.rnn import pad_sequence
 from qwen_lightning.rollout.base import Completion
 from qwen_lightning.rollout.grouped.attention import grouped_attention
 from qwen_lightning.rollout.grouped.cache import CacheShape, GroupedCache
-from qwen_lightning.rollout.grouped.decoder import Attend, Decoder, causal_attention
+from qwen_lightning.rollout.grouped.decoder import Decoder, causal_attention
 from qwen_lightning.rollout.grouped.graphs import StepGraphs
 from qwen_lightning.rollout.grouped.sampling import draw
 
@@ -43,8 +43,7 @@ class DecodingSession:
         self._sequence = torch.full((rows,), rows, device=device)
         self._ids = torch.zeros(rows + 1, shape.room, dtype=torch.long, device=device)
         self._logprobs = torch.zeros(rows + 1, shape.room, device=device)
-        self._attend_step: Attend = self._attend_in_kernel if device.type == "cuda" else self._attend
-        self._graphs = StepGraphs(self._step) if device.type == "cuda" else None
+        self._graphs = StepGraphs() if device.type == "cuda" else None
 
     def decode(
         self, prompts: Sequence[list[int]], counts: Sequence[int], max_new_tokens: int, temperature: float
@@ -68,7 +67,7 @@ class DecodingSession:
             if self._graphs is None:
                 self._step(rows, temperature)
             else:
-                self._graphs.run(rows, temperature)
+                self._graphs.run(partial(self._step, rows, temperature), rows, temperature)
             self.cache.steps += 1
         return self._cut(total, max_new_tokens, counts)
 
@@ -115,7 +114,7 @@ class DecodingSession:
     def _step(self, rows: int, temperature: float) -> None:
         """The next token of every row. Reads and writes the static buffers alone, and waits for nothing."""
         positions = self.cache.row_lengths[:rows] + self.cache.decoded
-        hidden = self.decoder(self._tokens[:rows], positions, self._attend_step)
+        hidden = self.decoder(self._tokens[:rows], positions, self._attend)
         self.cache.advance()
         self._take(self.decoder.head(hidden), rows, temperature)
 
@@ -129,8 +128,11 @@ class DecodingSession:
         self._live[:rows] &= (tokens[:, None] != self._ends).all(-1)
 
     def _attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """Attention of a step, whose keys and values are kept first."""
         cache = self.cache
         cache.write(layer, key, value)
+        if query.is_cuda:
+            return self._attend_in_kernel(layer, query)
         groups, width = cache.grid.shape[0], cache.prompt_bias.shape[-1]
         return grouped_attention(
             query,
@@ -143,11 +145,10 @@ class DecodingSession:
             self.decoder.scale,
         )
 
-    def _attend_in_kernel(self, layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    def _attend_in_kernel(self, layer: int, query: Tensor) -> Tensor:
         from qwen_lightning.rollout.grouped import triton_attention
 
         cache = self.cache
-        cache.write(layer, key, value)
         return triton_attention.grouped_attention(
             query,
             cache.prompt_keys[layer],

@@ -73,17 +73,21 @@ class DecoderWeights:
         self.policy, self.placement = policy, placement
         self._scratch: Scratch | None = None
         self._projections: list[_Merged | _Beside] = []
-        self._state: tuple[Any, ...] = ()
+        self._followed: tuple[str | None, Tensor] | None = None
         self.layers = [LayerWeights.of(layer, self._projection) for layer in _layers(policy)]
 
     def refresh(self) -> None:
-        """Follow the adapter in use; costs nothing where nothing changed."""
+        """Follow the adapter in use, where its weights are not those of the last time."""
         adapter = self.policy.adapter_in_use
-        state = (adapter, *(parameter._version for parameter in self._parameters(adapter)))
-        if state != self._state:
-            for projection in self._projections:
-                projection.follow(adapter)
-            self._state = state
+        # Compared as values: not every optimizer counts up a tensor's version.
+        parameters = [parameter.detach().flatten() for parameter in self._parameters(adapter)]
+        weights = torch.cat(parameters) if parameters else torch.empty(0)
+        followed = self._followed
+        if followed is not None and followed[0] == adapter and torch.equal(followed[1], weights):
+            return
+        for projection in self._projections:
+            projection.follow(adapter)
+        self._followed = adapter, weights
 
     def _projection(self, modules: Sequence[nn.Module]) -> Projection:
         dtype = self.policy.backbone.dtype
@@ -176,7 +180,7 @@ class _Beside:
 
     def __call__(self, x: Tensor) -> Tensor:
         result = self.base(x)
-        return torch.addmm(result, x @ self.down, self.up) if self.down.shape[1] else result
+        return result.addmm_(x @ self.down, self.up) if self.down.shape[1] else result
 
 
 def _bias(bases: Sequence[Any], weight: Tensor) -> Tensor | None:

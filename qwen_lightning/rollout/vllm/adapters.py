@@ -7,6 +7,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,7 +15,7 @@ from typing import Any
 
 import torch
 from safetensors.torch import save_file
-from torch import Tensor, distributed
+from torch import Tensor
 
 from qwen_lightning.errors import ExecutionError
 from qwen_lightning.models.policy import PolicyModel
@@ -54,8 +55,6 @@ class AdapterSync:
     def __init__(self, server: VLLMServer, folder: str | None) -> None:
         self._server, self._given = server, folder
         self._copies: dict[str, _Copy] = {}
-        self._count = 0
-        self._run = uuid.uuid4().hex[:8]  # two runs, or the ranks of one, may ask the same server
         self._temporary: TemporaryDirectory[str] | None = None
 
     def name_of(self, policy: PolicyModel, present: Collection[str]) -> str | None:
@@ -78,8 +77,8 @@ class AdapterSync:
         old = self._copies.get(adapter)
         if old is not None and old.name in present and old.equals(config.to_dict(), state):
             return old.name
-        rank = distributed.get_rank() if distributed.is_available() and distributed.is_initialized() else 0
-        name = f"{adapter}-{self._count:06d}-rank{rank}-{self._run}"
+        # New even after a load that failed here: it may have succeeded there. Runs and ranks may share the server.
+        name = f"{adapter}-{uuid.uuid4().hex}"
         folder = self._root() / name
         folder.mkdir(parents=True)
         kept = {key: tensor.clone().contiguous() for key, tensor in state.items()}  # on a CPU it is the parameter
@@ -90,7 +89,6 @@ class AdapterSync:
         except ExecutionError:
             shutil.rmtree(folder)
             raise
-        self._count += 1
         self._copies[adapter] = _Copy(name, folder, config.to_dict(), kept)
         if old is not None:
             self._drop(old)
@@ -106,8 +104,11 @@ class AdapterSync:
             self._drop(self._copies.popitem()[1])
 
     def _drop(self, old: _Copy) -> None:
-        shutil.rmtree(old.folder)
-        self._server.unload_adapter(old.name)
+        try:
+            self._server.unload_adapter(old.name)
+        finally:
+            with suppress(FileNotFoundError):  # who cleans temporary folders may have been here
+                shutil.rmtree(old.folder)
 
     def _root(self) -> Path:
         if self._given is not None:

@@ -20,15 +20,19 @@ class VLLMRollout(RolloutEngine):
     """Rollout through a vLLM server (0.10.2 or newer) on this machine or another one.
 
     The server has the base model and gets the adapter before a rollout whenever it has changed. Start it with
-    `VLLM_ALLOW_RUNTIME_LORA_UPDATING=True vllm serve MODEL --enable-lora --max-lora-rank R
-    --logprobs-mode processed_logprobs`, quantised like the trainer's.
+    `VLLM_ALLOW_RUNTIME_LORA_UPDATING=True vllm serve MODEL --enable-lora --max-lora-rank R --max-loras N
+    --logprobs-mode processed_logprobs`, quantised like the trainer's, R at least the adapter's rank and N at least
+    the number of ranks: each has a copy of its own there, and copies beyond N (by default 1) wait for their turn.
+
+    A fit that ends with an exception leaves its copies in `adapter_dir`, if given, and their names on the server,
+    whose memory they leave as others are loaded.
 
     Args:
         url: Address of the API; its host must be this machine, or share `adapter_dir`.
         model: Name of the base model there; null for the one that has this trainer's `name_or_path`.
         adapter_dir: Folder that adapters are handed over in; null for a temporary one on this machine.
         concurrency: Prompts under way at once.
-        timeout_s: Seconds to wait for all samples of a prompt.
+        timeout_s: Seconds to wait for all samples of a prompt; what took longer is not sent again.
         retries: Times that a request is sent again when the server cannot be reached or is overloaded.
         api_key_env: Environment variable that holds the server's key; none is sent unless given.
 
@@ -111,7 +115,7 @@ class VLLMRollout(RolloutEngine):
         """Unload this run's adapters, and drop the connections."""
         try:
             self._adapters.close()
-        except ExecutionError as error:  # the run is over: what it trained is safe
+        except (ExecutionError, OSError) as error:  # the run is over: what it trained is safe
             warnings.warn(f"adapters may stay loaded: {error}", stacklevel=2)
         self._server.close()
 

@@ -1,8 +1,9 @@
-"""VLLMServer: the HTTP calls that a rollout makes to a vLLM server, and what their failures mean."""
+"""VLLMServer: the HTTP calls that a rollout makes to a vLLM server."""
 
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from threading import Lock
@@ -13,25 +14,14 @@ from pydantic import BaseModel, ValidationError
 
 from qwen_lightning.errors import ConfigError, ExecutionError
 from qwen_lightning.rollout.base import Completion
+from qwen_lightning.rollout.vllm.failures import LONGER, MODE, START, Busy, Refusal, Unreachable
 
 if TYPE_CHECKING:
     from openai import OpenAI
 
-START = (
-    "VLLM_ALLOW_RUNTIME_LORA_UPDATING=True vllm serve MODEL --enable-lora --max-lora-rank R "
-    "--logprobs-mode processed_logprobs"
-)
-_MODE = "start the server with --logprobs-mode processed_logprobs"
-_LONGER = "start the server with a larger --max-model-len"
-#: A part of what vLLM says when it refuses, and what to do about it.
-_REMEDIES = {
-    "max_lora_rank": "start the server with a --max-lora-rank of at least the adapter's r",
-    "LoRA is not enabled": "start the server with --enable-lora",
-    "No adapter found": "give a rollout.adapter_dir that the server can read under the same path",
-    "maximum context length": _LONGER,
-    "does not exist": "it has lost the adapter: resume from the last checkpoint",
-}
 _CONNECT_S = 10.0
+_BUSY = (429, 502, 503)
+_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 8.0  # before a request is sent again; doubles each time
 _TOP = 5  # log-probs that show whether the temperature is in them; servers allow 20
 _ROUNDING = 1e-3  # by which a log-prob may be above 0, or probabilities above 1 in sum
 
@@ -74,34 +64,13 @@ class _Choices(BaseModel):
     choices: list[_Choice]
 
 
-class Refusal(ExecutionError):
-    """A request that the server answered with an error.
-
-    Args:
-        url: Address of the API.
-        path: What was asked for.
-        status: HTTP status.
-        said: vLLM's own words; None where the path is none that it knows.
-    """
-
-    def __init__(self, url: str, path: str, status: int, said: object) -> None:
-        said_whole = "no such path" if said is None else " ".join(str(said).split())
-        self.said = said_whole.partition(", please check the stack trace")[0]
-        remedy = next((remedy for part, remedy in _REMEDIES.items() if part in self.said), None)
-        if said is None and path.endswith("_lora_adapter"):
-            remedy = "start the server with VLLM_ALLOW_RUNTIME_LORA_UPDATING=True and --enable-lora"
-        if status in (401, 403):
-            remedy = "name the environment variable with its key in rollout.api_key_env"
-        super().__init__(f"vLLM at {url} refuses {path} ({status}): {self.said}" + (f"; {remedy}" if remedy else ""))
-
-
 class VLLMServer:
     """A vLLM server, by its OpenAI-compatible API; safe to use from many threads.
 
     Args:
         url: Address of the API, such as http://127.0.0.1:8000/v1.
         api_key_env: Environment variable that holds the key; none is sent unless given.
-        timeout_s: Seconds to wait for a reply.
+        timeout_s: Seconds to wait for a reply. A request that took longer is not sent again: it would begin anew.
         retries: Times that a request is sent again, after a growing pause, when the server is unreachable or busy.
 
     Raises:
@@ -214,11 +183,11 @@ class VLLMServer:
         plain, divided = tops
         shared = sorted(plain.keys() & divided.keys(), key=lambda token: plain[token])
         if not shared or any(torch.tensor(list(top.values())).exp().sum() > 1 + _ROUNDING for top in tops):
-            raise ExecutionError(f"vLLM at {self.url} gives no log-probs; {_MODE}")
+            raise ExecutionError(f"vLLM at {self.url} gives no log-probs; {MODE}")
         gap, found = (top[shared[-1]] - top[shared[0]] for top in tops)
         if abs(found - gap) < abs(found - gap / temperature):
             raise ExecutionError(
-                f"vLLM at {self.url} gives log-probs that leave out the temperature {temperature}; {_MODE}"
+                f"vLLM at {self.url} gives log-probs that leave out the temperature {temperature}; {MODE}"
             )
 
     def close(self) -> None:
@@ -247,9 +216,9 @@ class VLLMServer:
         if choice.finish_reason not in ("stop", "length") or truncated == (ids[-1] in stop_ids):
             raise self._wrong(f"finish_reason {choice.finish_reason} behind token {ids[-1]}")
         if truncated and len(ids) != max_new_tokens:
-            raise self._wrong(f"{len(ids)} tokens for a limit of {max_new_tokens}: {_LONGER}")
+            raise self._wrong(f"{len(ids)} tokens for a limit of {max_new_tokens}: {LONGER}")
         if not bool((logprobs <= _ROUNDING).all()):
-            raise self._wrong(f"log-probs up to {logprobs.max().item():.3f}: {_MODE}")
+            raise self._wrong(f"log-probs up to {logprobs.max().item():.3f}: {MODE}")
         return Completion(ids, logprobs, truncated)
 
     def _send(self, path: str, body: dict[str, Any] | None = None) -> object:
@@ -258,6 +227,14 @@ class VLLMServer:
         Raises:
             ExecutionError: There is none, or it is a refusal.
         """
+        for attempt in range(self.retries):
+            try:
+                return self._send_once(path, body)
+            except (Busy, Unreachable):
+                time.sleep(min(_PAUSE_S * 2**attempt, _LONGEST_PAUSE_S))
+        return self._send_once(path, body)
+
+    def _send_once(self, path: str, body: dict[str, Any] | None) -> object:
         client = self._connected()
         from openai import APIConnectionError, APIStatusError, APITimeoutError, OpenAIError
 
@@ -265,15 +242,17 @@ class VLLMServer:
             return client.get(path, cast_to=object) if body is None else client.post(path, cast_to=object, body=body)
         except APIStatusError as error:
             said = error.body.get("message") if isinstance(error.body, dict) else None
-            raise Refusal(self.url, path, error.status_code, said) from None
-        except APITimeoutError:
-            raise ExecutionError(
-                f"vLLM at {self.url} has not answered {path} within {self.timeout_s:g} s; raise rollout.timeout_s, or "
-                "lower rollout.concurrency"
-            ) from None
+            kind = Busy if error.status_code in _BUSY else Refusal
+            raise kind(self.url, path, error.status_code, said) from None
         except APIConnectionError as error:
+            # The client's timeout error is a connection error, and so is one of the connection itself.
+            if isinstance(error, APITimeoutError) and type(error.__cause__).__name__ != "ConnectTimeout":
+                raise ExecutionError(
+                    f"vLLM at {self.url} has not answered {path} within {self.timeout_s:g} s; raise rollout.timeout_s, "
+                    "or lower rollout.concurrency"
+                ) from None
             reason = " ".join(str(error.__cause__ or error).split())
-            raise ExecutionError(f"no vLLM server at {self.url} ({reason}); start one: {START}") from None
+            raise Unreachable(f"no vLLM server at {self.url} ({reason}); start one: {START}") from None
         except (OpenAIError, ValueError) as error:
             raise self._wrong(" ".join(str(error).split())) from None
 
@@ -296,7 +275,7 @@ class VLLMServer:
         with self._lock:
             if self._client is None:
                 timeout = Timeout(self.timeout_s, connect=min(self.timeout_s, _CONNECT_S))
-                self._client = OpenAI(base_url=self.url, api_key=self._key(), timeout=timeout, max_retries=self.retries)
+                self._client = OpenAI(base_url=self.url, api_key=self._key(), timeout=timeout, max_retries=0)
             return self._client
 
     def _key(self) -> str:

@@ -166,6 +166,7 @@ def test_a_seed_repeats_its_samples(policy: PolicyModel, renderer: ChatRenderer,
 
 
 @pytest.mark.parametrize("weights", ["bf16", "nf4"])
+@pytest.mark.filterwarnings("ignore:GroupedRollout goes through `generate`")
 @pytest.mark.parametrize("architecture", ["llama", "qwen2", "mistral"])
 def test_other_architectures(architecture: str, weights: Any, renderer: ChatRenderer, prompts: Prompts) -> None:
     shape = {

@@ -17,7 +17,7 @@ from qwen_lightning.rollout.grouped.cache import CacheShape
 from qwen_lightning.rollout.grouped.decoder import Decoder
 from qwen_lightning.rollout.grouped.memory import plan_batches
 from qwen_lightning.rollout.grouped.session import DecodingSession
-from qwen_lightning.rollout.grouped.weights import DecoderWeights
+from qwen_lightning.rollout.grouped.weights import DecoderWeights, Placement
 from tools.demo.tiny import TinyDemo
 
 pytest.importorskip("triton", reason="torch for this platform comes without Triton")
@@ -39,9 +39,10 @@ def decoded_by_kernels(base: str, prompts: list[list[int]]) -> tuple[list[list[i
     sizes: set[int] = set()
 
     class KernelSession(DecodingSession):
-        def _attend(self, *args):
-            sizes.add(len(args[1]))
-            return self._attend_in_kernel(*args)
+        def _attend(self, layer, query, key, value):
+            sizes.add(len(query))
+            self.cache.write(layer, key, value)
+            return self._attend_in_kernel(layer, query)
 
     with policy.evaluating():
         weights = DecoderWeights(policy, "merged")
@@ -64,16 +65,17 @@ def test_kernels_and_session_are_generate(interpreter: Executor, demo: TinyDemo,
     assert len(sizes) > 1  # the batch became smaller
 
 
-def test_a_step_waits_for_nothing(policy: PolicyModel, renderer: ChatRenderer) -> None:
+@pytest.mark.parametrize("placement", ["merged", "resident"])
+def test_a_step_waits_for_nothing(policy: PolicyModel, renderer: ChatRenderer, placement: Placement) -> None:
     """What a CUDA graph captures must not look at a value: fake tensors have none."""
-    decoder = Decoder(policy.backbone, DecoderWeights(policy, "merged").layers)
+    decoder = Decoder(policy.backbone, DecoderWeights(policy, placement).layers)
     session = DecodingSession(decoder, CacheShape(2, 8, 4, 6), renderer.eos_ids, row_buckets=True)
 
     def attend(layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         session.cache.write(layer, key, value)
         return torch.zeros_like(query)
 
-    session._attend_step = attend
+    session._attend = attend  # in place of the kernels
     with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
         session._step(4, 0.7)
         with pytest.raises(DataDependentOutputException):
