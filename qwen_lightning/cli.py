@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import warnings
 from collections.abc import Callable
@@ -112,6 +113,7 @@ def _make(args: ArgsType, run: bool) -> QwenLightningCLI:
     logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
     logging.getLogger("lightning.fabric.utilities.seed").setLevel(logging.WARNING)
     logging.getLogger("lightning.pytorch.trainer.connectors.checkpoint_connector").setLevel(logging.WARNING)
+    atexit.register(_leave_process_group)
     _read_files(args)
     verbs = {verb: {"exit_on_error": False} for verb in VERBS} if run else {}
     try:
@@ -128,6 +130,15 @@ def _make(args: ArgsType, run: bool) -> QwenLightningCLI:
         )
     except ArgumentError as error:
         raise ConfigError(_explain(str(error))) from error
+
+
+def _leave_process_group() -> None:
+    """End gloo's threads while there is an interpreter; Lightning does so for NCCL alone.
+
+    A thread that lets go of a tensor while the interpreter ends is killed inside C++, and the process aborts.
+    """
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def _read_files(args: ArgsType) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import ClassVar, TypeVar
+from typing import TypeVar
 
 from qwen_lightning.execution.base import QueryExecutor, QueryJob, QueryOutcome
 from qwen_lightning.records import CypherRecord, SQLRecord

@@ -77,6 +77,7 @@ def main(settings: dict[str, str]) -> None:
         rest, trainer = fit(kind, settings, 2 * STEPS, str(out / f"{kind}.ckpt"))
         seen = {"whole": whole.seen, "first": first.seen, "rest": rest.seen}
         (out / f"{kind}-{trainer.global_rank}.json").write_text(json.dumps(seen))
+    torch.distributed.destroy_process_group()  # a thread of gloo that outlives the interpreter aborts the process
 
 
 if __name__ == "__main__":
