@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 
 from qwen_lightning.errors import ConfigError
 from qwen_lightning.models.memory import free_memory
-from qwen_lightning.rollout.grouped.decoder import Decoder, can_decode
+from qwen_lightning.rollout.grouped.decoder import Decoder, why_not
 from qwen_lightning.rollout.grouped.memory import token_bytes, working_bytes
 from qwen_lightning.serving.generation import Generation
 from qwen_lightning.serving.kv import BLOCK, KVBlocks, KVPlaces, Visible, attend
@@ -190,10 +190,8 @@ def require_servable(backbone: PreTrainedModel) -> None:
     """Refuse a model that the decoder does not compute.
 
     Raises:
-        ConfigError: It is none of Qwen3, Qwen2 and Llama with full attention, or a GPU's kernels do not take its heads.
+        ConfigError: Its architecture, or what a GPU's kernels need, is not there; the message says which.
     """
-    if not can_decode(backbone):
-        raise ConfigError(
-            f"serve computes Qwen3, Qwen2 and Llama with full attention, and not this {backbone.config.model_type}; "
-            "export the adapters and serve them with vLLM"
-        )
+    reason = why_not(backbone)
+    if reason is not None:
+        raise ConfigError(f"serve cannot compute this model: {reason}; export the adapters and serve them with vLLM")
