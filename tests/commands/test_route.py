@@ -5,6 +5,8 @@ import sys
 import pytest
 
 from qwen_lightning.__main__ import main
+from qwen_lightning.commands.workbench import load_planner
+from tests.conftest import REPOSITORY
 
 DDL = "CREATE TABLE boats (id INT, name TEXT);"
 
@@ -67,6 +69,14 @@ def test_rules_of_a_config_the_later_file_wins(capsys, write):
     decision = route(capsys, "--request", request, "-c", first, "-c", second)
     assert decision["adapter"] == "base-sft"
     assert "the adapter slot is not there, base-sft stands in" in decision["reason"]
+
+
+def test_the_shipped_config_says_what_holds_without_it():
+    shipped, without = load_planner([REPOSITORY / "configs/serve.yaml"]), load_planner()
+    assert vars(shipped.router) == vars(without.router)
+    assert shipped.systems == without.systems == {}
+    demo = load_planner([REPOSITORY / "configs/serve.yaml", REPOSITORY / "configs/demo/serve.yaml"])
+    assert list(demo.systems) == ["persona"]
 
 
 def test_a_router_of_ones_own(capsys, write, tmp_path, monkeypatch):
