@@ -72,10 +72,10 @@ def test_rules_of_a_config_the_later_file_wins(capsys, write):
 
 
 def test_the_shipped_config_says_what_holds_without_it():
-    shipped, without = load_planner([REPOSITORY / "configs/serve.yaml"]), load_planner()
+    shipped, without = load_planner([REPOSITORY / "configs/serving/serve.yaml"]), load_planner()
     assert vars(shipped.router) == vars(without.router)
     assert shipped.systems == without.systems == {}
-    demo = load_planner([REPOSITORY / "configs/serve.yaml", REPOSITORY / "configs/demo/serve.yaml"])
+    demo = load_planner([REPOSITORY / "configs/serving/serve.yaml", REPOSITORY / "configs/demo/serve.yaml"])
     assert list(demo.systems) == ["persona"]
 
 
