@@ -1,4 +1,4 @@
-"""Fixtures that many tests share: a tiny demo, and the command line in process."""
+"""Fixtures that many tests share: a tiny demo, the command line in process, and a real browser."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 # Models here are tiny: a second thread costs more than it brings.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,7 @@ import torch
 import yaml
 
 from qwen_lightning.__main__ import main
+from tests.browser import Browser, find_browser
 from tools.demo.tiny import TinyDemo, make_tiny
 
 REPOSITORY = Path(__file__).parents[1]
@@ -171,3 +172,12 @@ def scalars() -> Scalars:
         return {tag: [event.value for event in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
 
     return read
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Chromium without a window."""
+    if missing := find_browser():
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(missing)
+    with Browser() as opened:
+        yield opened

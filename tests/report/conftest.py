@@ -1,11 +1,9 @@
-"""The worst page, and a real browser to look at it with."""
+"""The worst page."""
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +12,6 @@ import pytest
 from qwen_lightning.__main__ import main
 from qwen_lightning.regression.scores import read_rows
 from tests.conftest import REPOSITORY
-from tests.report.browser import Browser, find_browser
 
 HOSTILE = [
     json.loads(line)
@@ -45,12 +42,3 @@ def hostile(braked: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     page = folder / "report.html"
     assert main(["report", str(folder), "--output", str(page)]) == 0
     return page
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    """Chromium without a window."""
-    if missing := find_browser():
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(missing)
-    with Browser() as opened:
-        yield opened

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.report.browser import Browser
+from tests.browser import Browser
 
 SECTIONS = ["head", "curves", "actions", "changes", "flips", "samples", "config"]
 

@@ -39,15 +39,15 @@ class Browser:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.driver.quit()
 
-    def open(self, page: Path, width: int, scheme: str = "light") -> None:
-        """Show a page in a window of a width, in pixels; what earlier pages said is forgotten."""
+    def open(self, page: Path | str, width: int, scheme: str = "light") -> None:
+        """Show a file or an address in a window of a width, in pixels; what earlier pages said is forgotten."""
         self.driver.get_log("browser")
         self.driver.get_log("performance")
         metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
         features = [{"name": "prefers-color-scheme", "value": scheme}]
         self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
-        self.driver.get(page.as_uri())
+        self.driver.get(page.as_uri() if isinstance(page, Path) else page)
 
     def run(self, script: str) -> Any:
         """The value of a JavaScript expression on the page."""
