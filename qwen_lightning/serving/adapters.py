@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from qwen_lightning.adapters.manifest import Manifest
 from qwen_lightning.adapters.store import load_adapter
 from qwen_lightning.errors import AdapterError
 from qwen_lightning.models.policy import LoRASettings
+from qwen_lightning.serving.library import Library, ServedAdapter, backbone_of
 from qwen_lightning.serving.weights import ServedWeights, ranks_of
 
 
 @dataclass(frozen=True, slots=True)
-class AdapterFolder:
-    """An adapter that can be served.
+class AdapterFolder(ServedAdapter):
+    """An adapter that can be laid onto the backbone.
 
     Args:
         path: Its folder.
@@ -28,8 +27,6 @@ class AdapterFolder:
         ranks: Rank of each module that it changes, by the module's name.
     """
 
-    path: Path
-    manifest: Manifest
     lora: LoRASettings
     ranks: dict[str, int]
 
@@ -48,61 +45,11 @@ class AdapterFolder:
         return cls(path, manifest, lora, ranks_of(state)), state
 
 
-class AdapterLibrary(Mapping[str, AdapterFolder]):
-    """Adapters of one backbone by name, all of them read and checked.
+class AdapterLibrary(Library[AdapterFolder]):
+    """Adapters whose weights are read and checked; see `Library`."""
 
-    Args:
-        folders: The adapters' folders.
-
-    Raises:
-        AdapterError: A folder is no adapter or corrupt, two have one name, or they are of different backbones.
-    """
-
-    def __init__(self, folders: list[Path]) -> None:
-        self._folders: dict[str, AdapterFolder] = {}
-        for path in folders:
-            folder, _ = AdapterFolder.read(path)
-            name = folder.manifest.name
-            if name in self._folders:
-                raise AdapterError(f"{path} and {self._folders[name].path} both hold an adapter {name!r}; rename one")
-            self._folders[name] = folder
-            first = next(iter(self._folders.values()))
-            for key, value in _backbone(folder.manifest).items():
-                expected = _backbone(first.manifest)[key]
-                if value != expected:
-                    raise AdapterError(
-                        f"{path}: {key} is {value!r}, but {expected!r} in {first.path}; "
-                        "a server has one backbone: serve them apart"
-                    )
-
-    @classmethod
-    def open(cls, root: str | Path) -> AdapterLibrary:
-        """The adapters in a folder of adapter folders; what begins with a dot is left aside.
-
-        Raises:
-            AdapterError: There is none, or one cannot be served.
-        """
-        root = Path(root)
-        if not root.is_dir():
-            raise AdapterError(f"{root}: no such folder of adapters")
-        found = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
-        if not found:
-            raise AdapterError(f"{root} holds no adapter folder")
-        return cls(found)
-
-    @property
-    def manifest(self) -> Manifest | None:
-        """Any adapter's manifest: all name the same base_model, base_revision and quantization. None: no adapters."""
-        return next((folder.manifest for folder in self._folders.values()), None)
-
-    def __getitem__(self, name: str) -> AdapterFolder:
-        return self._folders[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._folders)
-
-    def __len__(self) -> int:
-        return len(self._folders)
+    def _read(self, path: Path) -> AdapterFolder:
+        return AdapterFolder.read(path)[0]
 
 
 class AdapterSlots:
@@ -163,15 +110,7 @@ class AdapterSlots:
     def _load(self, name: str, slot: int) -> None:
         known = self.library[name]
         folder, state = AdapterFolder.read(known.path)
-        if folder.manifest.name != name or _backbone(folder.manifest) != _backbone(known.manifest):
+        if folder.manifest.name != name or backbone_of(folder.manifest) != backbone_of(known.manifest):
             raise AdapterError(f"{known.path} holds another adapter than at the start; start the server anew")
         self.weights.load(slot, state, folder.lora, known.path)
         self.loads += 1
-
-
-def _backbone(manifest: Manifest) -> dict[str, str | None]:
-    return {
-        "base_model": manifest.base_model,
-        "base_revision": manifest.base_revision,
-        "quantization": manifest.quantization,
-    }

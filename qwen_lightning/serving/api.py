@@ -131,8 +131,8 @@ class _API:
 
     async def health(self) -> Response:
         """Whether requests are taken."""
-        healthy = self._service.engine.healthy
-        return JSONResponse({"status": "ok" if healthy else "shutting down"}, 200 if healthy else 503)
+        status = self._service.engine.status
+        return JSONResponse({"status": status}, 200 if status == "ok" else 503)
 
     async def show_metrics(self) -> Response:
         """Prometheus' text format."""

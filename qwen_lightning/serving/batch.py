@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from qwen_lightning.serving.adapters import AdapterSlots
 from qwen_lightning.serving.generation import Generation, Token
-from qwen_lightning.serving.limits import Counts, Limits
+from qwen_lightning.serving.limits import EngineCounts, Limits
 from qwen_lightning.serving.runner import ModelRunner, Part, Running
 from qwen_lightning.serving.sampling import sample
 from qwen_lightning.serving.weights import BARE
@@ -20,7 +20,7 @@ class Batch:
         counts: Where steps and tokens are counted.
     """
 
-    def __init__(self, runner: ModelRunner, adapters: AdapterSlots, limits: Limits, counts: Counts) -> None:
+    def __init__(self, runner: ModelRunner, adapters: AdapterSlots, limits: Limits, counts: EngineCounts) -> None:
         self.runner, self.adapters, self.limits, self.counts = runner, adapters, limits, counts
         self.running: list[Running] = []  # in the order of their admission
 

@@ -16,6 +16,7 @@ from transformers import PreTrainedModel
 
 from qwen_lightning.errors import ConfigError, QwenLightningError, RequestError
 from qwen_lightning.serving.adapters import AdapterLibrary, AdapterSlots
+from qwen_lightning.serving.backend import Backend
 from qwen_lightning.serving.batch import Batch
 from qwen_lightning.serving.generation import (
     EngineClosedError,
@@ -26,14 +27,14 @@ from qwen_lightning.serving.generation import (
     Sampling,
     Token,
 )
-from qwen_lightning.serving.limits import Counts, EngineStats, Limits
+from qwen_lightning.serving.limits import EngineCounts, EngineStats, Limits
 from qwen_lightning.serving.runner import ModelRunner, Running, require_servable
 from qwen_lightning.serving.weights import ServedWeights
 
 log = logging.getLogger(__name__)
 
 
-class Engine:
+class Engine(Backend):
     """Completes prompts on one backbone with many adapters, those of one moment in one batch.
 
     Completions are admitted in the order in which they came, as soon as there is a place in the batch, room for the
@@ -55,10 +56,11 @@ class Engine:
         self, backbone: PreTrainedModel, library: AdapterLibrary, eos_ids: Sequence[int], limits: Limits | None = None
     ) -> None:
         require_servable(backbone)
-        self.limits, self.library, self.eos_ids = limits or Limits(), library, frozenset(eos_ids)
+        super().__init__(library, limits or Limits())
+        self.eos_ids = frozenset(eos_ids)
         slots = max(1, min(self.limits.adapters, len(library)))
         weights = ServedWeights(backbone, (folder.ranks for folder in library.values()), slots)
-        self._counts = Counts()
+        self._counts = EngineCounts()
         runner = ModelRunner(backbone, weights, self.limits)
         self._batch = Batch(runner, AdapterSlots(library, weights), self.limits, self._counts)
         self._vocabulary = int(backbone.config.vocab_size)
@@ -72,18 +74,6 @@ class Engine:
         self._worker.start()
 
     def submit(self, prompt: Sequence[int], adapter: str | None, sampling: Sampling | None = None) -> Generation:
-        """Queue a completion; from any thread, and at once.
-
-        Args:
-            prompt: Token ids.
-            adapter: Name of the adapter; None: the bare backbone.
-            sampling: How; greedy unless given.
-
-        Raises:
-            RequestError: There is no such adapter, or the prompt is empty, too long or of other ids than the model's.
-            QueueFullError: Too many wait.
-            EngineClosedError: The engine is shutting down.
-        """
         sampling = sampling or Sampling()
         self._check(prompt, adapter, sampling)
         generation = Generation(prompt, adapter, sampling, self._cancel)
@@ -99,7 +89,6 @@ class Engine:
         return generation
 
     def stats(self) -> EngineStats:
-        """The state now; from any thread."""
         batch, adapters, kv = self._batch, self._batch.adapters, self._batch.runner.kv
         with self._changed:
             counts = dataclasses.replace(self._counts, finished=Counter(self._counts.finished))
@@ -114,16 +103,10 @@ class Engine:
         )
 
     @property
-    def healthy(self) -> bool:
-        """Whether it takes requests: not shutting down, and not stopped by a fault that it could not contain."""
-        return self._deadline is None and self._worker.is_alive()
+    def status(self) -> str:
+        return "ok" if self._deadline is None and self._worker.is_alive() else "shutting down"
 
     def close(self, grace: float = 0.0) -> None:
-        """Take no more requests, finish those that there are, and stop; returns when all is done.
-
-        Args:
-            grace: Seconds after which those that are not finished fail with `EngineClosedError`.
-        """
         with self._changed:
             if self._deadline is None:
                 self._deadline = time.monotonic() + grace
@@ -131,20 +114,9 @@ class Engine:
         self._worker.join()
 
     def _check(self, prompt: Sequence[int], adapter: str | None, sampling: Sampling) -> None:
-        if adapter is not None and adapter not in self.library:
-            raise RequestError(
-                "model", f"there is no adapter {adapter!r}; there are {', '.join(self.library) or 'none'}"
-            )
-        if not prompt:
-            raise RequestError("messages", "the prompt is empty")
         if not all(0 <= token < self._vocabulary for token in prompt):
             raise RequestError("messages", f"the prompt has ids outside of the model's 0 … {self._vocabulary - 1}")
-        if len(prompt) + sampling.max_tokens > self.max_length:
-            raise RequestError(
-                "max_tokens",
-                f"a prompt of {len(prompt)} tokens and a completion of up to {sampling.max_tokens} are more than the "
-                f"{self.max_length} that this server takes; shorten the prompt or ask for fewer tokens",
-            )
+        self.require_possible(prompt, adapter, sampling)
 
     def _cancel(self, generation: Generation) -> None:
         with self._changed:

@@ -43,27 +43,51 @@ class Limits:
 
 @dataclass(slots=True)
 class Counts:
-    """What an engine has done since it began.
+    """What a backend has done since it began.
 
     Args:
-        steps: Forward passes.
-        failed_steps: Those that ended in an exception.
         prompt_tokens: Tokens of prompts that went through the model.
         completion_tokens: Tokens sampled.
         refused: Completions refused because too many waited.
         finished: Completions by finish reason, and `error`.
     """
 
-    steps: int = 0
-    failed_steps: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
     refused: int = 0
     finished: Counter[str] = field(default_factory=Counter)
 
 
-@dataclass(frozen=True, slots=True)
-class EngineStats:
+@dataclass(slots=True)
+class EngineCounts(Counts):
+    """What an engine has done since it began.
+
+    Args:
+        steps: Forward passes.
+        failed_steps: Those that ended in an exception.
+    """
+
+    steps: int = 0
+    failed_steps: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackendStats:
+    """A backend's state.
+
+    Args:
+        running: Completions under way.
+        waiting: Completions that wait.
+        counts: What was done so far.
+    """
+
+    running: int
+    waiting: int
+    counts: Counts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineStats(BackendStats):
     """An engine's state.
 
     Args:
@@ -76,10 +100,8 @@ class EngineStats:
         counts: What was done so far.
     """
 
-    running: int
-    waiting: int
+    counts: EngineCounts
     cache_taken: int
     cache_tokens: int
     adapters: tuple[str, ...]
     adapter_loads: int
-    counts: Counts

@@ -8,7 +8,8 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, H
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from qwen_lightning.serving.engine import Engine
+from qwen_lightning.serving.backend import Backend
+from qwen_lightning.serving.limits import EngineStats
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 _PREFIX = "qwen_lightning_"
@@ -22,9 +23,9 @@ class Metrics:
         engine: Its state is read when the metrics are.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Backend) -> None:
         self.registry = CollectorRegistry()
-        self.registry.register(_EngineCollector(engine))
+        self.registry.register(_StateCollector(engine))
         self.requests = Counter(
             f"{_PREFIX}requests", "Chat requests by adapter, task and status", ["adapter", "task", "status"],
             registry=self.registry,
@@ -48,32 +49,44 @@ class Metrics:
         return generate_latest(self.registry)
 
 
-class _EngineCollector(Collector):
-    def __init__(self, engine: Engine) -> None:
+class _StateCollector(Collector):
+    def __init__(self, engine: Backend) -> None:
         self._engine = engine
 
     def collect(self) -> Iterator[Metric]:
         stats = self._engine.stats()
         for name, text, value in (
-            ("running", "Completions in the batch", stats.running),
+            ("running", "Completions under way", stats.running),
             ("waiting", "Completions that wait", stats.waiting),
-            ("cache_taken_tokens", "Tokens of the key-value store that are taken", stats.cache_taken),
-            ("cache_tokens", "Tokens that the key-value store holds", stats.cache_tokens),
-            ("adapters_loaded", "Adapters on the backbone", len(stats.adapters)),
             ("healthy", "Whether requests are taken", int(self._engine.healthy)),
         ):
             yield GaugeMetricFamily(_PREFIX + name, text, value=value)
         counts = stats.counts
         for name, text, value in (
-            ("steps", "Forward passes", counts.steps),
-            ("failed_steps", "Forward passes that failed", counts.failed_steps),
             ("prompt_tokens", "Tokens of prompts that went through the model", counts.prompt_tokens),
             ("completion_tokens", "Tokens sampled", counts.completion_tokens),
             ("refused_completions", "Completions refused because too many waited", counts.refused),
-            ("adapter_loads", "Adapters loaded onto the backbone", stats.adapter_loads),
         ):
             yield CounterMetricFamily(_PREFIX + name, text, value=value)
         finished = CounterMetricFamily(_PREFIX + "completions", "Completions by finish reason", labels=["reason"])
         for reason, value in sorted(counts.finished.items()):
             finished.add_metric([reason], value)
         yield finished
+        if isinstance(stats, EngineStats):
+            yield from _of_the_model(stats)
+
+
+def _of_the_model(stats: EngineStats) -> Iterator[Metric]:
+    """What is known of a model in this process alone."""
+    for name, text, value in (
+        ("cache_taken_tokens", "Tokens of the key-value store that are taken", stats.cache_taken),
+        ("cache_tokens", "Tokens that the key-value store holds", stats.cache_tokens),
+        ("adapters_loaded", "Adapters on the backbone", len(stats.adapters)),
+    ):
+        yield GaugeMetricFamily(_PREFIX + name, text, value=value)
+    for name, text, value in (
+        ("steps", "Forward passes", stats.counts.steps),
+        ("failed_steps", "Forward passes that failed", stats.counts.failed_steps),
+        ("adapter_loads", "Adapters loaded onto the backbone", stats.adapter_loads),
+    ):
+        yield CounterMetricFamily(_PREFIX + name, text, value=value)

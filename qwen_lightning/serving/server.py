@@ -10,7 +10,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from qwen_lightning.errors import ConfigError
-from qwen_lightning.serving.engine import Engine
+from qwen_lightning.serving.backend import Backend
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -27,7 +27,7 @@ class Server(uvicorn.Server):
     """
 
     def __init__(
-        self, app: FastAPI, engine: Engine, host: str = "127.0.0.1", port: int = 8000, grace: float = 30.0
+        self, app: FastAPI, engine: Backend, host: str = "127.0.0.1", port: int = 8000, grace: float = 30.0
     ) -> None:
         config = uvicorn.Config(
             app,

@@ -10,8 +10,8 @@ from typing import TypeVar
 
 from qwen_lightning.errors import ConfigError, RequestError
 from qwen_lightning.models.chat import ChatRenderer
+from qwen_lightning.serving.backend import Backend
 from qwen_lightning.serving.checking import AnswerChecker
-from qwen_lightning.serving.engine import Engine
 from qwen_lightning.serving.generation import Generation, QueueFullError, Sampling
 from qwen_lightning.serving.job import Job
 from qwen_lightning.serving.planning import Plan, Planner
@@ -63,7 +63,7 @@ class ChatService:
 
     def __init__(
         self,
-        engine: Engine,
+        engine: Backend,
         planner: Planner,
         renderer: ChatRenderer,
         checker: AnswerChecker | None = None,
