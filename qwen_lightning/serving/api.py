@@ -24,6 +24,7 @@ from qwen_lightning.serving.http_bodies import read_json
 from qwen_lightning.serving.http_errors import HTTPFault, fault_of
 from qwen_lightning.serving.monitoring import CONTENT_TYPE, Metrics
 from qwen_lightning.serving.outcomes import Outcome
+from qwen_lightning.serving.page import page
 from qwen_lightning.serving.requests import ChatRequest, parse_request
 from qwen_lightning.serving.router import BASE
 from qwen_lightning.serving.service import ChatService, Job
@@ -64,6 +65,7 @@ def create_app(service: ChatService, settings: HTTPSettings | None = None) -> Fa
     guarded.add_api_route("/models", api.models, methods=["GET"], response_model=None)
     guarded.add_api_route("/models/{name}", api.model, methods=["GET"], response_model=None)
     app.include_router(guarded)
+    app.add_api_route("/", page, methods=["GET"], response_model=None)
     app.add_api_route("/health", api.health, methods=["GET"], response_model=None)
     app.add_api_route("/metrics", api.show_metrics, methods=["GET"], response_model=None)
     app.add_exception_handler(HTTPFault, _answer_fault)
