@@ -7,10 +7,10 @@ import hashlib
 import hmac
 import json
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
@@ -29,6 +29,7 @@ from qwen_lightning.serving.requests import ChatRequest, parse_request
 from qwen_lightning.serving.router import BASE
 from qwen_lightning.serving.service import ChatService, Job
 
+T = TypeVar("T")
 _REASON = 400  # characters of a reason in a header; the body has all of it
 _GONE = 499  # a client that went before its answer, as nginx counts it
 
@@ -115,11 +116,20 @@ class _API:
             fault = fault_of(error)
             self._count("", "", fault.status)
             return fault.response()
-        if wanted.stream:
-            chunks = self._stream(job, began)
-            headers = {**_headers(job), "Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-            return EventStream(job, chunks, headers)
-        return await self._whole(request, job, began)
+        try:
+            return await self._answer(request, job, began)
+        except ClientDisconnect:
+            job.cancel()
+            self._count_job(job, _GONE)
+            return Response(status_code=_GONE)
+        except Exception as error:
+            job.cancel()
+            fault = fault_of(error)
+            self._count_job(job, fault.status)
+            return fault.response()
+        except asyncio.CancelledError:
+            job.cancel()
+            raise
 
     async def models(self) -> dict[str, Any]:
         """The adapters, and the bare backbone."""
@@ -150,26 +160,13 @@ class _API:
                 raise HTTPFault(404, str(error), "model", "model_not_found") from None
             raise
 
-    async def _whole(self, request: Request, job: Job, began: float) -> Response:
-        """The answer in one piece; a client that goes meanwhile ends it."""
-        working = asyncio.create_task(job.outcomes())
-        watching = asyncio.create_task(_gone(request))
-        try:
-            await asyncio.wait((working, watching), return_when=asyncio.FIRST_COMPLETED)
-            if not working.done():
-                self._count_job(job, _GONE)
-                return Response(status_code=_GONE)
-            outcomes = working.result()
-        except Exception as error:
-            fault = fault_of(error)
-            self._count_job(job, fault.status)
-            return fault.response()
-        finally:
-            job.cancel()
-            for task in (working, watching):
-                task.cancel()
-                with suppress(asyncio.CancelledError, Exception):  # its result was taken above
-                    await task
+    async def _answer(self, request: Request, job: Job, began: float) -> Response:
+        """The whole answer, or a stream that is sure to begin; a client that goes meanwhile ends it."""
+        if job.request.stream:
+            await _while_there(request, job.accepted())
+            headers = {**_headers(job), "Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+            return EventStream(job, self._stream(job, began), headers)
+        outcomes = await _while_there(request, job.outcomes())
         self._count_job(job, 200, began, outcomes)
         return JSONResponse(job.answer.whole(outcomes, job.usage(outcomes)), headers=_headers(job))
 
@@ -241,6 +238,26 @@ class EventStream(StreamingResponse):
             await super().__call__(scope, receive, send)
         finally:
             self._job.cancel()
+
+
+async def _while_there(request: Request, work: Coroutine[Any, Any, T]) -> T:
+    """The result of a work, which a client that goes meanwhile ends.
+
+    Raises:
+        ClientDisconnect: It went.
+    """
+    working = asyncio.create_task(work)
+    watching = asyncio.create_task(_gone(request))
+    try:
+        await asyncio.wait((working, watching), return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise ClientDisconnect
+        return working.result()
+    finally:
+        for task in (working, watching):
+            task.cancel()
+            with suppress(asyncio.CancelledError, Exception):  # its result was taken above
+                await task
 
 
 async def _gone(request: Request) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Literal
@@ -25,6 +26,14 @@ class EngineClosedError(QwenLightningError):
 
 class GenerationError(QwenLightningError):
     """A completion that was begun and could not be finished."""
+
+
+class UpstreamError(GenerationError):
+    """The server that completes prompts for this one refuses, or answers what is no completion."""
+
+
+class UpstreamUnavailableError(UpstreamError):
+    """The server that completes prompts for this one cannot be reached, or is not ready; later it may be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +103,7 @@ class Generation:
         adapter: Name of the adapter that answers; None: the bare backbone.
         sampling: How.
         on_cancel: Tells the engine.
+        accepted: Whether it is sure already that the completion is begun; else `accept` tells it.
     """
 
     def __init__(
@@ -102,6 +112,7 @@ class Generation:
         adapter: str | None,
         sampling: Sampling,
         on_cancel: Callable[[Generation], None],
+        accepted: bool = True,
     ) -> None:
         self.prompt, self.adapter, self.sampling = list(prompt), adapter, sampling
         self.finish_reason: FinishReason | None = None
@@ -110,10 +121,21 @@ class Generation:
         self._on_cancel = on_cancel
         self._events: SimpleQueue[Token | _End] = SimpleQueue()
         self._wake: Callable[[], object] = lambda: None
+        self._accepted: Future[None] = Future()
+        if accepted:
+            self.accept()
 
     def cancel(self) -> None:
         """Stop. Its place is free before the engine's next step; of one that is done, nothing changes."""
         self._on_cancel(self)
+
+    async def accepted(self) -> None:
+        """Wait until the completion is sure to be begun: until then a fault can be answered with a status.
+
+        Raises:
+            QwenLightningError: What kept it from that.
+        """
+        await asyncio.shield(asyncio.wrap_future(self._accepted))
 
     def __iter__(self) -> Iterator[Token]:
         while True:
@@ -147,16 +169,24 @@ class Generation:
 
     # ------------------------------------------------------------------ the engine's side
 
+    def accept(self) -> None:
+        """Tell the reader that it is begun."""
+        if not self._accepted.done():
+            self._accepted.set_result(None)
+
     def put(self, token: Token) -> None:
         """Hand a token to the reader."""
         self._put(token)
 
     def end(self, reason: FinishReason) -> None:
         """Tell the reader that this was all."""
+        self.accept()
         self._put(_End(reason))
 
     def fail(self, error: QwenLightningError) -> None:
         """Tell the reader that there will be no more, and why."""
+        if not self._accepted.done():
+            self._accepted.set_exception(error)
         self._put(_End(None, error))
 
     def _put(self, event: Token | _End) -> None:

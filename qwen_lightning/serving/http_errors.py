@@ -9,7 +9,13 @@ from typing import Any
 from fastapi.responses import JSONResponse
 
 from qwen_lightning.errors import RequestError
-from qwen_lightning.serving.generation import EngineClosedError, GenerationError, QueueFullError
+from qwen_lightning.serving.generation import (
+    EngineClosedError,
+    GenerationError,
+    QueueFullError,
+    UpstreamError,
+    UpstreamUnavailableError,
+)
 from qwen_lightning.serving.service import PromptTooLongError
 
 RETRY_AFTER = 1  # seconds
@@ -64,6 +70,10 @@ def fault_of(error: Exception) -> HTTPFault:
             return HTTPFault(429, str(error), code="rate_limit_exceeded", headers=later)
         case EngineClosedError():
             return HTTPFault(503, str(error), code="shutting_down", headers=later)
+        case UpstreamUnavailableError():
+            return HTTPFault(503, str(error), code="upstream_unavailable", headers=later)
+        case UpstreamError():
+            return HTTPFault(502, str(error), code="upstream_error")
         case GenerationError():
             return HTTPFault(500, str(error))
     places = [f"{frame.filename}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)]

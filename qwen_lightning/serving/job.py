@@ -52,6 +52,15 @@ class Job:
         for generation in self._generations:
             generation.cancel()
 
+    async def accepted(self) -> None:
+        """Wait until all choices are sure to be begun.
+
+        Raises:
+            QwenLightningError: What kept one from that.
+        """
+        for generation in self._generations:
+            await generation.accepted()
+
     async def outcomes(self) -> list[Outcome]:
         """All choices, once they are done.
 
