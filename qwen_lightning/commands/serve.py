@@ -125,8 +125,9 @@ def load_service(args: argparse.Namespace, limits: Limits, asked: RequestLimits)
 
 
 def _announce(service: ChatService, settings: HTTPSettings, address: str) -> None:
-    guarded = "" if settings.api_keys else " without an API key"
-    print(f"Serving {', '.join(service.engine.library)} on {address}/v1{guarded}", flush=True)
+    guarded = "with" if settings.api_keys else "without"
+    names = ", ".join(service.engine.library)
+    print(f"Serving {names} on {address}/v1 {guarded} an API key, and a page to try it on {address}/", flush=True)
 
 
 def _check_names(library: AdapterLibrary) -> None:

@@ -66,7 +66,7 @@ def create_app(service: ChatService, settings: HTTPSettings | None = None) -> Fa
     guarded.add_api_route("/models", api.models, methods=["GET"], response_model=None)
     guarded.add_api_route("/models/{name}", api.model, methods=["GET"], response_model=None)
     app.include_router(guarded)
-    app.add_api_route("/", page, methods=["GET"], response_model=None)
+    app.add_api_route("/", page, methods=["GET", "HEAD"], response_model=None)
     app.add_api_route("/health", api.health, methods=["GET"], response_model=None)
     app.add_api_route("/metrics", api.show_metrics, methods=["GET"], response_model=None)
     app.add_exception_handler(HTTPFault, _answer_fault)

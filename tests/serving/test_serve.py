@@ -28,6 +28,7 @@ def test_the_command_serves_until_sigterm(adapters: Path, tmp_path: Path) -> Non
             address = re.search(r"http://\S+", line)
             assert address, process.stderr.read()
             assert line.startswith("Serving fc, slot, sql on ")
+            assert line.endswith(f" with an API key, and a page to try it on {address[0].removesuffix('v1')}\n")
             with openai.OpenAI(base_url=address[0], api_key=KEY, max_retries=5) as client:
                 said = client.chat.completions.create(model="auto", messages=user(SQL), max_tokens=3)
             assert said.model == "sql"

@@ -68,7 +68,7 @@ class Answer {
     this.say(".why", `Why: ${reason}`);
     this.written = document.createTextNode("");
     body.replaceChildren(this.written);
-    body.hidden = false;
+    this.find(".said").hidden = false;
     body.classList.add("writing");
     body.classList.toggle("code", Boolean(this.language));
   }
@@ -77,7 +77,7 @@ class Answer {
   settle(body) {
     this.ended = performance.now();
     body.classList.remove("writing");
-    body.hidden = this.text === "";
+    this.find(".said").hidden = this.text === "";
     this.find(".copy").hidden = this.text === "";
     const json = this.language ? null : indented(this.text);
     body.classList.toggle("code", Boolean(this.language || json));
@@ -95,7 +95,7 @@ class Answer {
     const node = this.say(".verdict", `${mark} ${state}${repaired ? ", repaired" : ""}`);
     node.classList.add(passed === null ? "unchecked" : state);
     node.title = repaired ? "The first answer failed its checks; this is the second." : "";
-    this.state = node.textContent;
+    this.state = node.textContent.slice(mark.length + 1);
     this.say(".detail", detail).classList.toggle("unchecked", passed === null);
   }
 
@@ -152,7 +152,8 @@ class Answer {
       outcome.textContent = `${database.id}: ${count} in ${duration(seconds)}${cut}`;
     } catch (error) {
       outcome.classList.add("fault");
-      outcome.textContent = reported(error);
+      const line = reported(error);
+      outcome.textContent = error.status === 400 ? error.said : line;
       edit.open = true;
     } finally {
       button.disabled = false;

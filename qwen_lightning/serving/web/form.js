@@ -13,7 +13,7 @@ function reported(error) {
 function askForKey() {
   at("key-form").hidden = false;
   at("forget").hidden = true;
-  at("key").focus();
+  at("key").select();
 }
 
 // ------------------------------------------------------------------ lists
@@ -57,8 +57,7 @@ function fill({ question, schema = "", tools = "", format = "", database }) {
   at("schema").value = schema;
   at("tools").value = tools;
   at("format").value = format;
-  at("system").value = "";
-  at("model").value = "";
+  for (const name of ["system", "tokens", "temperature", "model"]) at(name).value = "";
   at("database").value = database ? databases.indexOf(database) : "";
   at("schema-part").open = schema !== "";
   at("format-part").open = tools !== "" || format !== "";
@@ -191,5 +190,6 @@ at("key-form").addEventListener("submit", (event) => {
   load();
 });
 at("key").addEventListener("input", () => at("key").setCustomValidity(""));
+if (/Mac|iP/.test(navigator.platform)) at("modifier").textContent = "⌘";
 showStates();
 load();

@@ -2,10 +2,12 @@
 
 const KEY = "qwen_lightning.key";
 
+/** What is to be told in one line; `said` is the server's own message. */
 class Fault extends Error {
-  constructor(line, status = 0) {
+  constructor(line, status = 0, said = line) {
     super(line);
     this.status = status;
+    this.said = said;
   }
 }
 
@@ -23,23 +25,22 @@ async function call(path, body, signal) {
     if (signal?.aborted) throw error;
     throw new Fault(`The server at ${location.host} does not answer. Is it still running?`);
   }
-  if (!response.ok) throw new Fault(await faultLine(response), response.status);
+  if (!response.ok) throw await faultOf(response);
   return response;
 }
 
-async function faultLine(response) {
-  const error = await response.json().then((body) => body.error, () => null);
-  const said = error?.message || response.statusText || "no reason was given";
-  if (response.status === 401) {
-    const known = sessionStorage.getItem(KEY) === null;
-    return known ? "This server wants an API key: enter it above." : "This server does not know the API key: enter another above.";
-  }
-  if (response.status === 429) {
-    const seconds = response.headers.get("Retry-After");
-    return `The server is busy: ${said}${seconds ? ` (in ${seconds} s)` : ""}`;
-  }
+async function faultOf(response) {
+  const { status, statusText, headers } = response;
+  const error = await response.json().then((body) => body.error, () => null);  // a proxy's answer may be no JSON
+  const said = error?.message || statusText || "no reason was given";
   const field = error?.param && !said.startsWith(error.param) ? `${error.param}: ` : "";
-  return response.status < 500 ? `Refused: ${field}${said}` : `The server failed (${response.status}): ${field}${said}`;
+  const seconds = headers.get("Retry-After");
+  let line = status < 500 ? `Refused: ${field}${said}` : `The server failed (${status}): ${said}`;
+  if (status === 401) {
+    line = sessionStorage.getItem(KEY) === null ? "This server wants an API key." : "This server does not know that API key.";
+  }
+  if (status === 429) line = `The server is busy: ${said}${seconds ? ` (in ${seconds} s)` : ""}`;
+  return new Fault(line, status, said);
 }
 
 /** The chunks of a streamed answer, up to its end. */
