@@ -1,0 +1,112 @@
+"""What a soak found, and whether it is good enough."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+
+from tools.soak.load import Tally
+from tools.soak.throughput import Throughput
+
+GROWTH = 16.0  # MiB that the last quarter's memory may be above the second's
+IDLE = 1.0  # seconds until every place is free
+RATIO = 0.7  # of mixed adapters' tokens a second to one adapter's
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What a soak found.
+
+    Args:
+        clients: At once.
+        seconds: The load took.
+        tally: What came of the requests.
+        memory: The server's resident MiB through the load; empty where it was not watched.
+        idle: Seconds from the load's end until nothing was held any more.
+        metrics: The server's own, after the load.
+        speed: One adapter and all of them.
+        asked: Models that the questions went to.
+        models: Those that there are.
+    """
+
+    clients: int
+    seconds: float
+    tally: Tally
+    memory: Sequence[float]
+    idle: float
+    metrics: dict[str, float]
+    speed: Throughput
+    asked: frozenset[str]
+    models: frozenset[str]
+
+    def conditions(self) -> list[tuple[bool, str]]:
+        """What must hold, and whether it does."""
+        counts, failed = self.tally.counts, self.metrics["failed_steps_total"]
+        errors = self.metrics.get("completions_total:error", 0)
+        kinds = {kind: counts[kind] for kind in ("whole", "stream", "gone", "malformed")}
+        missing = ", ".join(sorted(self.models - self.asked)) or "none"
+        found = [(counts[kind] == 0, f"{kind}: {counts[kind]}") for kind in ("lost", "swapped", "twice", "error")]
+        found += [
+            (all(kinds.values()), f"every kind of client was there: {kinds}"),
+            (self.asked == self.models, f"models that were not asked: {missing}"),
+            (not failed and not errors, f"steps that failed: {failed:g}; completions: {errors:g}"),
+            (self.idle <= IDLE, f"idle {self.idle:.2f} s after the load (at most {IDLE:g})"),
+            (self.speed.ratio >= RATIO, f"mixed adapters {self.speed.ratio:.1%} of one (at least {RATIO:.0%})"),
+        ]
+        if self.memory:
+            first, last = self._quarters()
+            found.append((last - first <= GROWTH, f"memory grew by {last - first:.1f} MiB (at most {GROWTH:g})"))
+        return found
+
+    def print(self) -> None:
+        """Tell it."""
+        tally, counts = self.tally, self.tally.counts
+        right = counts["whole"] + counts["stream"]
+        print(
+            f"{self.clients} clients, {self.seconds:.0f} s: {right} answers ({right / self.seconds:.1f}/s; "
+            f"{counts['stream']} streamed), the ones given alone but for {counts['near tie']} near ties; "
+            f"{counts['bears its marker']} bear words of the user's; {counts['refused']} refusals, {counts['gone']} "
+            f"clients that went, {counts['malformed']} malformed requests"
+        )
+        print("by adapter: " + ", ".join(f"{name} {tally.adapters[name]}" for name in sorted(tally.adapters)))
+        if tally.seconds:
+            ordered = sorted(tally.seconds)
+            told = (f"{share} % {ordered[int(share / 100 * (len(ordered) - 1))]:.2f} s" for share in (50, 95, 100))
+            print(f"until the whole answer, waits after 429 included: {', '.join(told)}")
+            print(f"largest difference of a log-prob: {tally.largest:.1e}")
+        if self.memory:
+            first, last = self._quarters()
+            print(f"memory, MiB: second quarter {first:.0f}, last {last:.0f}, at most {max(self.memory):.0f}")
+        else:
+            print("memory: not watched; name the process with --pid")
+        for name, side in (("one adapter", self.speed.one), ("mixed", self.speed.mixed)):
+            cpu = f", {side.tokens / side.cpu:.0f} a second of the server's processor time" if side.cpu else ""
+            print(f"{name}: {side.tokens} new tokens, {side.speed:.0f} a second{cpu}")
+        for fault in tally.faults:
+            print(f"  {fault}")
+        for held, text in self.conditions():
+            print(f"{'holds' if held else 'FAILS'}  {text}")
+
+    def write(self, path: Path) -> None:
+        """As JSON."""
+        found = {
+            "clients": self.clients,
+            "seconds": self.seconds,
+            "counts": dict(self.tally.counts),
+            "faults": self.tally.faults,
+            "adapters": dict(self.tally.adapters),
+            "memory_mib": list(self.memory),
+            "idle_seconds": self.idle,
+            "throughput": {"one": asdict(self.speed.one), "mixed": asdict(self.speed.mixed)},
+            "metrics": self.metrics,
+            "conditions": {text: held for held, text in self.conditions()},
+        }
+        path.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
+
+    def _quarters(self) -> tuple[float, float]:
+        """Medians of the load's second and last quarter; in the first, buffers come to their sizes."""
+        quarter = max(1, len(self.memory) // 4)
+        return median(self.memory[quarter : 2 * quarter] or self.memory), median(self.memory[-quarter:])
