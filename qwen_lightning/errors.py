@@ -51,6 +51,10 @@ class ExecutionError(QwenLightningError):
     """An executor that cannot do its work (not started, unreachable, unsafe); never a model's bad query."""
 
 
+class QueryError(QwenLightningError):
+    """A query that its database does not take, or does not finish within its limits; the message says which."""
+
+
 class AdapterError(QwenLightningError):
     """An adapter folder that is missing, incomplete or does not fit the backbone."""
 

@@ -6,7 +6,7 @@ import argparse
 import json
 from dataclasses import asdict
 
-from qwen_lightning.commands.workbench import add_config_argument, load_planner
+from qwen_lightning.commands.workbench import add_workbench_arguments, load_planner
 from qwen_lightning.errors import RequestError
 from qwen_lightning.serving.requests import read_request
 
@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--adapters", metavar="DIR", help="folder of adapters that are there; without one those that the config names"
     )
-    add_config_argument(parser)
+    add_workbench_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -27,7 +27,7 @@ def run(args: argparse.Namespace) -> int:
         RequestError: The file holds no chat request, or one that names what there is not.
         ConfigError: The config or the adapters' folder cannot be used.
     """
-    planner = load_planner(args.config, args.adapters)
+    planner = load_planner(args.config, args.adapters, args.databases)
     request = read_request(args.request)
     try:
         decision = planner.plan(request).decision

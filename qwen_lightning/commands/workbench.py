@@ -83,12 +83,15 @@ def load_workbench(
     return registry, rewards
 
 
-def load_planner(configs: Sequence[str | Path] = (), adapters: str | Path | None = None) -> Planner:
+def load_planner(
+    configs: Sequence[str | Path] = (), adapters: str | Path | None = None, databases: str | Path | None = None
+) -> Planner:
     """Build the router of the `router` section of configs, over the tasks of their `tasks` section.
 
     Args:
         configs: YAML files, of which the later wins. `router.class_path` names a router of one's own.
         adapters: Folder whose adapters are the ones that are there, over what the configs say.
+        databases: Folder of databases that requests may name, as `load_workbench` takes it.
 
     Raises:
         ConfigError: A file cannot be read, a section does not fit, or the folder holds no adapter.
@@ -107,7 +110,7 @@ def load_planner(configs: Sequence[str | Path] = (), adapters: str | Path | None
         built = parser.instantiate_classes(values)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"router cannot be built: {error}") from error
-    return Planner(load_workbench(configs)[0], built.router, built.systems)
+    return Planner(load_workbench(configs, databases)[0], built.router, built.systems)
 
 
 def adapter_names(folder: str | Path) -> list[str]:

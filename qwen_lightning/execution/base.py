@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Any, Literal, NoReturn
+
+from qwen_lightning.errors import ExecutionError
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +55,78 @@ class QueryOutcome:
     variants: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much of a result is kept.
+
+    Args:
+        rows: Most rows.
+        size: Most bytes.
+    """
+
+    rows: int
+    size: int
+
+
+#: What a result may be that is shown to someone.
+SHOWN = Limits(1000, 1_000_000)
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseJob:
+    """Something that is asked of a database, without judging it.
+
+    Args:
+        action: `describe`: its schema text; `explain`: whether it takes the query; `run`: the query's result.
+        database: Its name.
+        query: The query's text.
+        limits: How much of the result is kept.
+    """
+
+    action: Literal["describe", "explain", "run"]
+    database: str
+    query: str = ""
+    limits: Limits = SHOWN
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Whether a database takes a query.
+
+    Args:
+        accepted: None where the engine stands in for another one, and lacks what the query needs.
+        detail: Why not, in one line.
+    """
+
+    accepted: bool | None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class QueryTable:
+    r"""A query's result in JSON's values.
+
+    Numbers are JSON numbers where a double holds them exactly, else their text; dates, times and durations are ISO
+    8601; bytes are `\x` and hexadecimal digits; nodes, relationships and paths are objects.
+
+    Args:
+        columns: Names, in order; they may repeat.
+        rows: One list a row, as long as `columns`.
+        truncated: Whether the limits cut rows off.
+        seconds: How long the database took.
+    """
+
+    columns: tuple[str, ...]
+    rows: list[list[Any]]
+    truncated: bool
+    seconds: float
+
+
 class QueryExecutor(ABC):
-    """Judges queries on a database. Starts lazily at the first job, so building one costs nothing."""
+    """Judges queries on a database. Starts lazily at the first job, so building one costs nothing.
+
+    One that only judges is enough to train with; the server needs `database_names`, `describe`, `explain` and `run`.
+    """
 
     @abstractmethod
     def judge(self, job: QueryJob) -> QueryOutcome:
@@ -70,3 +143,42 @@ class QueryExecutor(ABC):
     @abstractmethod
     def close(self) -> None:
         """Stop workers and connections."""
+
+    def database_names(self) -> list[str]:
+        """The databases that can be run on, sorted.
+
+        Raises:
+            ExecutionError: The executor cannot work, or does not tell.
+        """
+        self._lacks("database_names")
+
+    def describe(self, database: str) -> str:
+        """The schema of a database as a record's `schema` holds it; empty where it holds no table and no node.
+
+        Raises:
+            DataError: There is no such database, or it cannot be read.
+            ExecutionError: The executor cannot work, or does not tell.
+        """
+        self._lacks("describe")
+
+    def explain(self, database: str, query: str) -> Explanation:
+        """Whether a database takes a query, which is not run. Thread-safe.
+
+        Raises:
+            DataError: There is no such database, or it cannot be read.
+            ExecutionError: The executor cannot work, or does not tell.
+        """
+        self._lacks("explain")
+
+    def run(self, database: str, query: str, limits: Limits = SHOWN) -> QueryTable:
+        """Run a query that reads, within the executor's limit of time. Thread-safe.
+
+        Raises:
+            QueryError: The database does not take the query, or it does not end in time.
+            DataError: There is no such database, or it cannot be read.
+            ExecutionError: The executor cannot work, or does not run queries.
+        """
+        self._lacks("run")
+
+    def _lacks(self, method: str) -> NoReturn:
+        raise ExecutionError(f"{type(self).__name__} has no method {method}; it judges queries, and cannot be served")

@@ -14,8 +14,8 @@ from dataclasses import replace
 from multiprocessing.connection import Connection
 from typing import Any
 
-from qwen_lightning.errors import ExecutionError
-from qwen_lightning.execution.base import QueryJob, QueryOutcome
+from qwen_lightning.errors import ExecutionError, QueryError
+from qwen_lightning.execution.base import DatabaseJob, QueryJob, QueryOutcome
 from qwen_lightning.execution.worker import WorkerSpec
 
 START_S = 120.0
@@ -23,6 +23,7 @@ START_S = 120.0
 PREPARE_S = 120.0
 # What a worker may need beyond the limit of one query: the analysis, and the comparison of results.
 GRACE_S = 0.3
+DIED = "its worker died twice (memory or a crash of the engine)"
 
 
 class WorkerDied(Exception):
@@ -35,6 +36,19 @@ class WorkerDied(Exception):
     def __init__(self, static: QueryOutcome | None) -> None:
         super().__init__()
         self.static = static
+
+
+class WorkerOverran(Exception):
+    """A worker's process was ended at its deadline.
+
+    Args:
+        static: What it had found out by then.
+        ready: Whether it had loaded the database.
+    """
+
+    def __init__(self, static: QueryOutcome | None, ready: bool) -> None:
+        super().__init__()
+        self.static, self.ready = static, ready
 
 
 class _Worker:
@@ -71,7 +85,14 @@ class _Worker:
         self.jobs = 0
         self.started = False
 
-    def judge(self, job: QueryJob) -> QueryOutcome:
+    def work(self, job: QueryJob | DatabaseJob) -> Any:
+        """What comes of a job.
+
+        Raises:
+            WorkerDied: The process ended.
+            WorkerOverran: It was ended at the deadline.
+            QwenLightningError: What the worker says.
+        """
         if self.process is None:
             self.start()
         if not self.started:
@@ -79,23 +100,23 @@ class _Worker:
         assert self.connection is not None
         self.jobs += 1
         static: QueryOutcome | None = None
-        limit = self.spec.timeout_s + GRACE_S
+        ready = False
+        limit = self.spec.timeout_s + GRACE_S if isinstance(job, QueryJob) else PREPARE_S
         try:
             self.connection.send(job)
             while True:
                 if not self.connection.poll(limit):
                     self.kill()
-                    return overrun(job, static, self.spec.timeout_s)
+                    raise WorkerOverran(static, ready)
                 kind, *rest = self.connection.recv()
                 if kind == "done":
-                    outcome: QueryOutcome = rest[0]
-                    return outcome
+                    return rest[0]
                 if kind == "error":
                     raise rest[0](rest[1])
                 if kind == "static":
                     static, limit = rest[0], PREPARE_S
                 elif kind == "ready":
-                    limit = self.spec.timeout_s + GRACE_S
+                    ready, limit = True, self.spec.timeout_s + GRACE_S
         except (EOFError, BrokenPipeError, ConnectionResetError):
             self.kill()
             raise WorkerDied(static) from None
@@ -153,18 +174,45 @@ class WorkerPool:
             ExecutionError: No worker can be started.
             DataError: The job's database or schema cannot be read.
         """
+        try:
+            outcome: QueryOutcome = self._work(job)
+        except WorkerOverran as error:
+            return overrun(job, error.static, self.spec.timeout_s)
+        except WorkerDied as error:
+            return died(job, error.static)
+        return outcome
+
+    def ask(self, job: DatabaseJob) -> Any:
+        """What a database answers to a job that is not judged; thread-safe.
+
+        Raises:
+            QueryError: The database does not take the query, or it does not end in time.
+            DataError: The database cannot be read.
+            ExecutionError: No worker can be started.
+        """
+        try:
+            return self._work(job)
+        except WorkerOverran as error:
+            if error.ready and job.action != "describe":
+                raise QueryError(f"ran past its limit of {self.spec.timeout_s:g} s") from None
+            raise ExecutionError(f"the database {job.database!r} was not read within {PREPARE_S:g} s") from None
+        except WorkerDied:
+            raise QueryError(DIED) from None
+
+    def _work(self, job: QueryJob | DatabaseJob) -> Any:
+        """Give a job to a worker, and to a second one where the first dies of it."""
         static: QueryOutcome | None = None
         with self._turns:
             for _ in range(2):
                 worker = self._take()
                 try:
-                    return worker.judge(job)
+                    return worker.work(job)
                 except WorkerDied as error:
                     static = error.static or static
                     continue
                 finally:
                     self._give(worker)
-        return died(job, static)
+        raise WorkerDied(static)
 
     def close(self) -> None:
         """End all workers. A later job starts them again."""
@@ -226,7 +274,7 @@ def overrun(job: QueryJob, static: QueryOutcome | None, limit: float) -> QueryOu
 def died(
     job: QueryJob,
     static: QueryOutcome | None,
-    detail: str = "its worker died twice (memory or a crash of the engine)",
+    detail: str = DIED,
 ) -> QueryOutcome:
     """The outcome of a query that no worker survives: what the analysis found stays, else nothing holds."""
     executes: Any = False if job.database is not None else None

@@ -20,11 +20,14 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from qwen_lightning.errors import ExecutionError, QwenLightningError
-from qwen_lightning.execution.base import QueryJob, QueryOutcome
+from qwen_lightning.execution.base import DatabaseJob, Explanation, Limits, QueryJob, QueryOutcome, QueryTable
 
 
 class Judge(ABC):
-    """Judges queries in a worker process, in three steps; the parent sets each a limit of its own."""
+    """Judges queries in a worker process, in three steps; the parent sets each a limit of its own.
+
+    What is asked of a database without judging goes the same way: `describe` loads it, the rest has a query's limit.
+    """
 
     @abstractmethod
     def static(self, job: QueryJob) -> tuple[Any, QueryOutcome, bool]:
@@ -41,6 +44,26 @@ class Judge(ABC):
     @abstractmethod
     def decide(self, job: QueryJob, analysis: Any, static: QueryOutcome, gold: Any) -> QueryOutcome:
         """Run the query and compare it with the gold."""
+
+    @abstractmethod
+    def describe(self, database: str) -> str:
+        """The schema text of a database, which is then loaded; empty where it holds nothing.
+
+        Raises:
+            DataError: The database cannot be loaded.
+        """
+
+    @abstractmethod
+    def explain(self, database: str, query: str) -> Explanation:
+        """Whether the database takes a query."""
+
+    @abstractmethod
+    def table(self, database: str, query: str, limits: Limits) -> QueryTable:
+        """A query's result.
+
+        Raises:
+            QueryError: The database does not take the query.
+        """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +91,7 @@ def main(descriptor: int) -> None:
     """Serve jobs on a socket until it closes.
 
     For each job the parent hears `("static", outcome)`, `("ready", None)` once database and gold are there, and
-    `("done", outcome)`; or `("error", exception type, message)`.
+    `("done", outcome)`; or `("error", exception type, message)`. Of a job that is not judged there is no outcome.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_die_with_parent, args=(os.getppid(),), daemon=True).start()
@@ -89,8 +112,11 @@ def main(descriptor: int) -> None:
     os._exit(0)  # at once: nothing here is worth an orderly end, and DuckDB's bindings complain about one
 
 
-def _serve(connection: Connection, judge: Judge, job: QueryJob) -> None:
+def _serve(connection: Connection, judge: Judge, job: QueryJob | DatabaseJob) -> None:
     try:
+        if isinstance(job, DatabaseJob):
+            connection.send(("done", _answer(connection, judge, job)))
+            return
         analysis, outcome, runs = judge.static(job)
         connection.send(("static", outcome))
         if not runs:
@@ -110,6 +136,16 @@ def _serve(connection: Connection, judge: Judge, job: QueryJob) -> None:
         connection.send(
             ("error", ExecutionError, f"a fault in the query worker, with query {job.query[:200]!r}:\n{trace}")
         )
+
+
+def _answer(connection: Connection, judge: Judge, job: DatabaseJob) -> str | Explanation | QueryTable:
+    schema = judge.describe(job.database)
+    connection.send(("ready", None))
+    if job.action == "describe":
+        return schema
+    if job.action == "explain":
+        return judge.explain(job.database, job.query)
+    return judge.table(job.database, job.query, job.limits)
 
 
 def _die_with_parent(parent: int) -> None:

@@ -20,6 +20,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
 from qwen_lightning.errors import ConfigError, RequestError
+from qwen_lightning.serving.database_api import DatabaseAPI
 from qwen_lightning.serving.http_bodies import read_json
 from qwen_lightning.serving.http_errors import HTTPFault, fault_of
 from qwen_lightning.serving.monitoring import CONTENT_TYPE, Metrics
@@ -65,6 +66,7 @@ def create_app(service: ChatService, settings: HTTPSettings | None = None) -> Fa
     guarded.add_api_route("/chat/completions", api.chat, methods=["POST"], response_model=None)
     guarded.add_api_route("/models", api.models, methods=["GET"], response_model=None)
     guarded.add_api_route("/models/{name}", api.model, methods=["GET"], response_model=None)
+    api.databases.add_to(guarded)
     app.include_router(guarded)
     app.add_api_route("/", page, methods=["GET", "HEAD"], response_model=None)
     app.add_api_route("/health", api.health, methods=["GET"], response_model=None)
@@ -90,6 +92,13 @@ class _API:
         self._service, self._settings, self._metrics = service, settings, Metrics(service.engine)
         self._keys = [_digest(key) for key in settings.api_keys]
         self._began = int(time.time())
+        self.databases = DatabaseAPI(
+            service.planner.databases,
+            service.queries,
+            settings.body_bytes,
+            settings.body_seconds,
+            lambda language, status: self._metrics.queries.labels(language, str(status)).inc(),
+        )
 
     async def authorize(self, request: Request) -> None:
         """Refuse who sends no key that is known."""

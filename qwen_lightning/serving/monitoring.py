@@ -30,6 +30,10 @@ class Metrics:
             f"{_PREFIX}requests", "Chat requests by adapter, task and status", ["adapter", "task", "status"],
             registry=self.registry,
         )  # fmt: skip
+        self.queries = Counter(
+            f"{_PREFIX}queries", "Queries on databases by language and status", ["language", "status"],
+            registry=self.registry,
+        )  # fmt: skip
         self.verdicts = Counter(
             f"{_PREFIX}verdicts", "Checked answers", ["adapter", "passed", "repaired"], registry=self.registry
         )

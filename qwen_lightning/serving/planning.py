@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from qwen_lightning.errors import RequestError
 from qwen_lightning.serving.completion import Completion, complete
+from qwen_lightning.serving.databases import Databases
 from qwen_lightning.serving.requests import ChatRequest
 from qwen_lightning.serving.router import Decision, Router, RuleRouter
 from qwen_lightning.tasks.registry import TaskRegistry
@@ -38,16 +39,20 @@ class Planner:
         self, tasks: TaskRegistry, router: Router | None = None, systems: Mapping[str, str] | None = None
     ) -> None:
         self.tasks, self.router, self.systems = tasks, router or RuleRouter(), dict(systems or {})
+        self.databases = Databases(tasks)
 
     def plan(self, request: ChatRequest) -> Plan:
         """Decide and complete.
 
         Raises:
             RequestError: The request names what there is not, or its tools or slots cannot be used.
+            ExecutionError: It names a database, and the server that would have it cannot be reached.
         """
         signals = self.router.signals(request)
         decision = self.router.route(request, signals, tuple(self.tasks))
         if decision.task not in self.tasks:
             raise RequestError("model", f"it is routed to the task {decision.task!r}, which is not registered")
+        if request.database is not None:
+            self.databases.check(request.database, decision.task)
         completion = complete(request, signals, self.tasks, decision.task, self.systems)
         return Plan(Decision(decision.adapter, decision.task, f"{decision.reason}; {completion.note}"), completion)

@@ -4,37 +4,40 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from qwen_lightning.errors import RequestError
 from qwen_lightning.records import Tool, Turn
 
+P = TypeVar("P", bound="RequestPart")
 MAX_CHOICES = 16
 MAX_STOPS = 4
 _TEXT_PARTS = ("text", "input_text", "output_text", "refusal")
 
 
-class _Part(BaseModel):
+class RequestPart(BaseModel):
+    """A part of a request; fields that are not known are passed over."""
+
     model_config = ConfigDict(extra="ignore", frozen=True)
 
 
-class CalledFunction(_Part):
+class CalledFunction(RequestPart):
     """What a call calls; `arguments` is JSON text, as OpenAI sends it."""
 
     name: str = Field(min_length=1)
     arguments: str = "{}"
 
 
-class RequestedCall(_Part):
+class RequestedCall(RequestPart):
     """A call that the assistant made in an earlier turn."""
 
     id: str = ""
     function: CalledFunction
 
 
-class ChatMessage(_Part):
+class ChatMessage(RequestPart):
     """One message; content in text parts is joined."""
 
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
@@ -75,14 +78,14 @@ class ChatMessage(_Part):
         return Turn(role=role, content="\n".join(part for part in (self.content, *calls) if part))
 
 
-class JSONSchemaFormat(_Part):
+class JSONSchemaFormat(RequestPart):
     """The `json_schema` of a response format."""
 
     name: str = ""
     json_schema: dict[str, Any] = Field(alias="schema", default={})
 
 
-class ResponseFormat(_Part):
+class ResponseFormat(RequestPart):
     """How the answer is to be written."""
 
     type: Literal["text", "json_object", "json_schema"]
@@ -95,26 +98,26 @@ class ResponseFormat(_Part):
         return self
 
 
-class NamedFunction(_Part):
+class NamedFunction(RequestPart):
     """The function that must be called."""
 
     name: str
 
 
-class NamedTool(_Part):
+class NamedTool(RequestPart):
     """A choice of one tool."""
 
     type: Literal["function"]
     function: NamedFunction
 
 
-class StreamOptions(_Part):
+class StreamOptions(RequestPart):
     """What a stream tells beside the answer."""
 
     include_usage: bool = False
 
 
-class ChatRequest(_Part):
+class ChatRequest(RequestPart):
     """A chat request. Fields are OpenAI's; `null` is the same as a field left out."""
 
     model: str | None = None
@@ -135,6 +138,7 @@ class ChatRequest(_Part):
     stream: bool = False
     stream_options: StreamOptions | None = None
     user: str | None = None
+    metadata: dict[str, Any] = {}
 
     @model_validator(mode="before")
     @classmethod
@@ -167,6 +171,18 @@ class ChatRequest(_Part):
             raise ValueError("messages must hold a user's turn and end with one, or with what tools returned")
         return self
 
+    @field_validator("metadata")
+    @classmethod
+    def _names_a_database(cls, value: dict[str, Any]) -> dict[str, Any]:
+        if not isinstance(value.get("database"), str | None):
+            raise ValueError("database must be the name of one")
+        return value
+
+    @property
+    def database(self) -> str | None:
+        """The database that the answer is meant for, by the name that `metadata.database` gives."""
+        return self.metadata.get("database")
+
     @property
     def most_tokens(self) -> int | None:
         """The limit on the answer's tokens; the newer of the two names wins."""
@@ -196,10 +212,19 @@ def parse_request(value: Any, file: str | Path | None = None) -> ChatRequest:
     Raises:
         RequestError: It is no chat request; the error names its first field at fault.
     """
+    return validated(ChatRequest, value, "a chat request", file)
+
+
+def validated(kind: type[P], value: Any, what: str, file: str | Path | None = None) -> P:
+    """A decoded request of a kind.
+
+    Raises:
+        RequestError: It is none; the error names its first field at fault.
+    """
     if not isinstance(value, dict):
-        raise RequestError("", f"a chat request is a JSON object, not {type(value).__name__}", file)
+        raise RequestError("", f"{what} is a JSON object, not {type(value).__name__}", file)
     try:
-        return ChatRequest.model_validate(value)
+        return kind.model_validate(value)
     except ValidationError as error:
         fault = error.errors()[0]
         where = [str(part) for part in fault["loc"] if not str(part).startswith(("literal[", "NamedTool"))]

@@ -15,6 +15,7 @@ from qwen_lightning.serving.checking import AnswerChecker
 from qwen_lightning.serving.generation import Generation, QueueFullError, Sampling
 from qwen_lightning.serving.job import Job
 from qwen_lightning.serving.planning import Plan, Planner
+from qwen_lightning.serving.query_threads import QueryThreads
 from qwen_lightning.serving.requests import ChatRequest
 from qwen_lightning.serving.router import BASE
 from qwen_lightning.tasks.base import Prompt
@@ -73,6 +74,7 @@ class ChatService:
         self.checker, self.limits = checker or AnswerChecker(planner.tasks), limits or RequestLimits()
         # One thread: tokenizers and parsers hold the GIL, and the engine's thread is to have it too.
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="prompts")
+        self.queries = QueryThreads()
         self._preparing = 0
 
     async def begin(self, request: ChatRequest) -> Job:
@@ -116,6 +118,7 @@ class ChatService:
     def close(self) -> None:
         """Stop the thread that reads requests, and the tasks' executors."""
         self._pool.shutdown()
+        self.queries.close()
         self.planner.tasks.close()
 
     def _prepare(self, request: ChatRequest) -> tuple[Plan, list[int]]:

@@ -11,14 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from qwen_lightning.errors import DataError, ExecutionError
+from qwen_lightning.execution.base import Limits
 from qwen_lightning.execution.cypher.arcadedb_gaps import is_gap
 from qwen_lightning.execution.cypher.arcadedb_values import Reader
 from qwen_lightning.execution.cypher.engine import Engine
 from qwen_lightning.execution.cypher.graph import Graph, GraphFile, Node, Relationship, read_graph
+from qwen_lightning.execution.cypher.schema_text import Inventory, type_name
 from qwen_lightning.execution.cypher.scratch import ScratchFolder
 from qwen_lightning.execution.cypher.values import Budget, TooLarge
 from qwen_lightning.execution.cypher.variants import Wanted, perturbed, shuffled
-from qwen_lightning.execution.results import MAX_BYTES, MAX_ROWS, Result
+from qwen_lightning.execution.results import Result, too_large, too_many
 
 _HEAP = "512m"
 # Set before the first database is made. LOAD CSV reads any file and address unless it is told not to.
@@ -51,23 +53,38 @@ class ArcadeDBEngine(Engine):
         self.factory, self.read_only, self.java_error = _start(self.scratch.path, timeout_s)
         self.reader = Reader()
         self.loaded: OrderedDict[str, tuple[Graph, list[str]]] = OrderedDict()
+        self.schemas: dict[str, str] = {}
         self.open: dict[str, Any] = {}
         self.serial = 0
 
-    def variants(self, database: str) -> Sequence[str]:
+    def original(self, database: str) -> str:
         if database in self.loaded:
             self.loaded.move_to_end(database)
-            return self.loaded[database][1][: self.count]
+            return self.loaded[database][1][0]
         while len(self.loaded) >= _MAX_DATABASES:
-            for name in self.loaded.popitem(last=False)[1][1]:
+            oldest, (_, names) = self.loaded.popitem(last=False)
+            self.schemas.pop(oldest, None)
+            for name in names:
                 self.drop(name)
         file = read_graph(self.folder, database)
         original = self._store(lambda store: self._run_file(store, file))
-        graph = self._read_back(original, file)
-        variants = [perturbed(graph, f"{database}/{number}", duplicates=number > 1) for number in range(1, self.count)]
-        names = [original, *map(self._copy, variants)]
-        self.loaded[database] = (graph, names)
-        return names[:]
+        self.loaded[database] = (self._read_back(original, file), [original])
+        return original
+
+    def schema(self, database: str) -> str:
+        self.original(database)
+        if database not in self.schemas:
+            graph = self.loaded[database][0]
+            inventory = Inventory.of(graph, lambda value: type_name(self.reader.read(value, Budget())))
+            self.schemas[database] = inventory.text()
+        return self.schemas[database]
+
+    def variants(self, database: str) -> Sequence[str]:
+        self.original(database)
+        graph, names = self.loaded[database]
+        for number in range(len(names), self.count):
+            names.append(self._copy(perturbed(graph, f"{database}/{number}", duplicates=number > 1)))
+        return names[: self.count]
 
     def directed(self, database: str, wanted: Wanted, seed: int) -> str | None:
         if self.count < 2:
@@ -85,9 +102,19 @@ class ArcadeDBEngine(Engine):
         self.open.pop(variant).close()
         shutil.rmtree(self.scratch.path / variant, ignore_errors=True)
 
-    def run(self, variant: str, query: str) -> Result:
+    def fetch(self, variant: str, query: str, limits: Limits) -> Result:
+        return self._answered(variant, query, lambda results: self._rows(results, limits))
+
+    def explain(self, variant: str, query: str) -> Result:
+        return self._answered(variant, f"EXPLAIN {query}", lambda _: Result())
+
+    def _answered(self, variant: str, query: str, read: Callable[[Any], Result]) -> Result:
         try:
-            return self._rows(self.open[variant].query("opencypher", query))
+            results = self.open[variant].query("opencypher", query)
+            try:
+                return read(results)
+            finally:
+                results.close()
         except self.java_error as error:
             kind, reason = _reason(error)
             if "TimeoutException" in kind:
@@ -95,27 +122,27 @@ class ArcadeDBEngine(Engine):
             if is_gap(reason):
                 return Result(gap=f"ArcadeDB: {reason}")
             return Result(fault=reason)
-        except TooLarge:
-            return Result(fault=f"more than {MAX_BYTES // 1_000_000} MB")
 
     def interrupt(self) -> None:
         """Nothing: ArcadeDB keeps the limit itself, and the parent ends what does not obey."""
 
-    def _rows(self, results: Any) -> Result:
+    def _rows(self, results: Any, limits: Limits) -> Result:
         rows: list[tuple[Any, ...]] = []
         names: list[str] = []
-        budget = Budget()
-        try:
-            while results.hasNext():
-                row = results.next()
-                if not names:
-                    names = [str(name) for name in row.getPropertyNames()]
-                if len(rows) == MAX_ROWS:
-                    return Result(fault=f"more than {MAX_ROWS} rows")
+        budget, cut = Budget(limits.size), ""
+        while results.hasNext():
+            row = results.next()
+            if not names:
+                names = [str(name) for name in row.getPropertyNames()]
+            if len(rows) == limits.rows:
+                cut = too_many(limits)
+                break
+            try:
                 rows.append(tuple(self.reader.read(row.getProperty(name), budget) for name in names))
-        finally:
-            results.close()
-        return Result(rows, len(names))
+            except TooLarge:
+                cut = too_large(limits)
+                break
+        return Result(rows, len(names), tuple(names), cut=cut)
 
     def _store(self, fill: Callable[[Any], None]) -> str:
         """Make a database, fill it, and open it for reading alone."""

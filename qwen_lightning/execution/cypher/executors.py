@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qwen_lightning.errors import ConfigError
-from qwen_lightning.execution.base import QueryExecutor, QueryJob, QueryOutcome
-from qwen_lightning.execution.cypher.graph import graph_path
+from qwen_lightning.execution.cypher.graph import graph_names, graph_path
 from qwen_lightning.execution.cypher.judge import CypherJudge
 from qwen_lightning.execution.pool import WorkerPool
+from qwen_lightning.execution.pooled import PooledExecutor
 from qwen_lightning.execution.worker import WorkerSpec
 
 
@@ -45,7 +45,7 @@ class Neo4jSpec(WorkerSpec):
         return CypherJudge(engine, self.timeout_s)
 
 
-class ArcadeDBExecutor(QueryExecutor):
+class ArcadeDBExecutor(PooledExecutor):
     """Judges Cypher on ArcadeDB, in worker processes with a Java machine each (about 300 MB).
 
     Args:
@@ -68,21 +68,21 @@ class ArcadeDBExecutor(QueryExecutor):
         spec = ArcadeDBSpec(databases=str(self.databases or ""), variants=variants, timeout_s=timeout_s)
         self._pool = WorkerPool(spec, workers, recycle_after)
 
-    def judge(self, job: QueryJob) -> QueryOutcome:
-        return self._pool.judge(job)
-
     def has_database(self, name: str) -> bool:
         return graph_path(self.databases, name) is not None
 
+    def database_names(self) -> list[str]:
+        return graph_names(self.databases)
+
     def close(self) -> None:
-        self._pool.close()
+        super().close()
         if self._pool.was_started:
             from qwen_lightning.execution.cypher.scratch import sweep
 
             sweep()
 
 
-class Neo4jExecutor(QueryExecutor):
+class Neo4jExecutor(PooledExecutor):
     """Judges Cypher on a real Neo4j 5, with the same checks.
 
     Nothing is ever written to the server. Without `databases`, queries run in read transactions on the graph that it
@@ -130,22 +130,22 @@ class Neo4jExecutor(QueryExecutor):
         )
         self._pool = WorkerPool(spec, workers, recycle_after)
 
-    def judge(self, job: QueryJob) -> QueryOutcome:
-        return self._pool.judge(job)
-
     def has_database(self, name: str) -> bool:
         if self.databases is not None:
             return graph_path(self.databases, name) is not None
+        return name in self._on_server()
+
+    def database_names(self) -> list[str]:
+        return graph_names(self.databases) if self.databases is not None else sorted(self._on_server())
+
+    def _on_server(self) -> frozenset[str]:
         if self.graph:
-            return name == self.graph
+            return frozenset({self.graph})
         if self._known is None:
             from qwen_lightning.execution.cypher.neo4j_engine import databases_on
 
             self._known = databases_on(self.url, self.user, self.password)
-        return name in self._known
-
-    def close(self) -> None:
-        self._pool.close()
+        return self._known
 
 
 def _checked(databases: str | Path | None, workers: int, variants: int, timeout_s: float) -> Path | None:

@@ -69,6 +69,12 @@ def graph_path(folder: Path | None, name: str) -> Path | None:
     return path if path.is_file() else None
 
 
+def graph_names(folder: Path | None) -> list[str]:
+    """The graphs in a databases folder."""
+    files = folder.glob("*.cypher") if folder is not None else ()
+    return sorted(path.stem for path in files if path.is_file())
+
+
 def read_graph(folder: Path, name: str) -> GraphFile:
     """Read a graph's file. Constraints and indexes make no data: of them, uniqueness alone is kept.
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict
 from dataclasses import dataclass, field, replace
 
-from qwen_lightning.execution.base import QueryJob, QueryOutcome
+from qwen_lightning.errors import DataError, QueryError
+from qwen_lightning.execution.base import Explanation, Limits, QueryJob, QueryOutcome, QueryTable
 from qwen_lightning.execution.cypher.analysis import Analysis, analyse
 from qwen_lightning.execution.cypher.engine import Engine
 from qwen_lightning.execution.cypher.expected import OrderedGold, ordered_gold
+from qwen_lightning.execution.cypher.json_graph import json_of
 from qwen_lightning.execution.cypher.static import static_outcome
 from qwen_lightning.execution.cypher.values import unordered
 from qwen_lightning.execution.cypher.variants import Wanted
+from qwen_lightning.execution.json_values import json_rows
 from qwen_lightning.execution.results import Expected, Result, join, same_as_gold
 from qwen_lightning.execution.same_result import Row
 from qwen_lightning.execution.watch import Watch
@@ -103,6 +107,46 @@ class CypherJudge(Judge):
             detail=join(outcome.detail, why or self.engine.note),
             variants=len(gold.expected),
         )
+
+    def describe(self, database: str) -> str:
+        self.engine.original(database)
+        return self.engine.schema(database)
+
+    def explain(self, database: str, query: str) -> Explanation:
+        try:
+            analysis = self._read_query(database, query)
+        except QueryError as error:
+            return Explanation(False, str(error))
+        if self.engine.knows_all_names and not analysis.references:
+            return Explanation(False, analysis.detail)
+        with self.watch.limit(self.timeout_s * 0.9):
+            result = self.engine.explain(self.engine.original(database), query)
+        return Explanation(None if result.gap else not result.fault, result.gap or result.fault)
+
+    def table(self, database: str, query: str, limits: Limits) -> QueryTable:
+        analysis, variant = self._read_query(database, query), self.engine.original(database)
+        began = time.monotonic()
+        with self.watch.limit(self.timeout_s * 0.9):
+            result = self.engine.fetch(variant, query, limits)
+        seconds = time.monotonic() - began
+        if result.gap or result.fault:
+            raise QueryError(result.gap or result.fault)
+        rows, cut = json_rows(result.shown, limits, json_of)
+        return QueryTable(result.columns or analysis.columns or (), rows, cut or bool(result.cut), seconds)
+
+    def _read_query(self, database: str, query: str) -> Analysis:
+        """The analysis of a query that may run.
+
+        Raises:
+            QueryError: It is no single statement that reads.
+        """
+        schema = self.engine.schema(database)
+        if not schema:
+            raise DataError(f"the graph {database!r} holds no labelled node")
+        analysis = analyse(query, schema)
+        if not analysis.parses:
+            raise QueryError(analysis.detail)
+        return analysis
 
     def _mismatch(self, original: str, query: str, analysis: Analysis, result: Result, gold: Gold) -> tuple[str, str]:
         """A gap of the engine, or why the result is not the gold's."""

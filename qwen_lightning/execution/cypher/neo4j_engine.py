@@ -11,12 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from qwen_lightning.errors import DataError, ExecutionError
+from qwen_lightning.execution.base import Limits
 from qwen_lightning.execution.cypher.engine import Engine
 from qwen_lightning.execution.cypher.graph import Graph, GraphFile, Node, Relationship, read_graph
+from qwen_lightning.execution.cypher.neo4j_schema import sample
 from qwen_lightning.execution.cypher.neo4j_values import read_value
+from qwen_lightning.execution.cypher.schema_text import Inventory, type_name
 from qwen_lightning.execution.cypher.values import Budget, TooLarge
 from qwen_lightning.execution.cypher.variants import Wanted, perturbed, shuffled
-from qwen_lightning.execution.results import MAX_BYTES, MAX_ROWS, Result
+from qwen_lightning.execution.results import Result, too_large, too_many
 
 # GQLSTATUS of names that the server does not know: label, relationship type, property.
 _UNKNOWN = {"01N50": "label", "01N51": "relationship type", "01N52": "property"}
@@ -53,6 +56,9 @@ class Neo4jEngine(Engine):
         self.remarks: OrderedDict[tuple[str, str], tuple[str, str]] = OrderedDict()
         self.running: str = ""
         self.serial = 0
+        self.schemas: dict[str, str] = {}
+        # The server's own graphs are sampled; what a query names and they lack, EXPLAIN tells.
+        self.knows_all_names = folder is not None
         if folder is not None and self._count_nodes():
             raise ExecutionError(
                 f"{url} holds data; a Neo4jExecutor with databases makes its graphs in transactions of its own and "
@@ -63,18 +69,35 @@ class Neo4jEngine(Engine):
     def note(self) -> str:
         return "" if self.folder is not None and self.count > 1 else "decided on a single variant of the data"
 
+    def original(self, database: str) -> str:
+        if self.folder is None:
+            return database
+        if database not in self.loaded:
+            file = read_graph(self.folder, database)
+            original = self._store(lambda transaction: _run_file(transaction, file))
+            self.loaded[database] = (_read_back(self.open[original].transaction, file), [original])
+        return self.loaded[database][1][0]
+
+    def schema(self, database: str) -> str:
+        original = self.original(database)
+        if database not in self.schemas:
+            if self.folder is None:
+                with self._transaction(original) as transaction:
+                    inventory = sample(transaction)
+            else:
+                graph = self.loaded[database][0]
+                inventory = Inventory.of(graph, lambda value: type_name(read_value(value, Budget())))
+            self.schemas[database] = inventory.text()
+        return self.schemas[database]
+
     def variants(self, database: str) -> Sequence[str]:
+        self.original(database)
         if self.folder is None:
             return [database]
-        if database in self.loaded:
-            return self.loaded[database][1][: self.count]
-        file = read_graph(self.folder, database)
-        original = self._store(lambda transaction: _run_file(transaction, file))
-        graph = _read_back(self.open[original].transaction, file)
-        variants = [perturbed(graph, f"{database}/{number}", duplicates=number > 1) for number in range(1, self.count)]
-        names = [original, *map(self._copy, variants)]
-        self.loaded[database] = (graph, names)
-        return names[:]
+        graph, names = self.loaded[database]
+        for number in range(len(names), self.count):
+            names.append(self._copy(perturbed(graph, f"{database}/{number}", duplicates=number > 1)))
+        return names[: self.count]
 
     def directed(self, database: str, wanted: Wanted, seed: int) -> str | None:
         if self.folder is None or self.count < 2:
@@ -93,15 +116,29 @@ class Neo4jEngine(Engine):
     def drop(self, variant: str) -> None:
         self.open.pop(variant).close()
 
-    def run(self, variant: str, query: str) -> Result:
-        import neo4j.exceptions
-
-        try:
+    def fetch(self, variant: str, query: str, limits: Limits) -> Result:
+        def run() -> Result:
             fault, _ = self._explained(variant, query)
             if fault:
                 return Result(fault=fault)
             with self._transaction(variant) as transaction:
-                return _rows(transaction.run(query))
+                return _rows(transaction.run(query), limits)
+
+        return self._told(run)
+
+    def explain(self, variant: str, query: str) -> Result:
+        def explain() -> Result:
+            fault, unknown = self._explained(variant, query)
+            return Result(fault=fault or unknown)
+
+        return self._told(explain)
+
+    def _told(self, work: Callable[[], Result]) -> Result:
+        """What the server says of a query's work, its errors told apart: the query's, and the server's own."""
+        import neo4j.exceptions
+
+        try:
+            return work()
         except neo4j.exceptions.ClientError as error:
             return Result(fault=_reason(error))
         except neo4j.exceptions.TransientError as error:
@@ -112,8 +149,6 @@ class Neo4jEngine(Engine):
             return Result(fault=_reason(error))
         except (neo4j.exceptions.DriverError, neo4j.exceptions.Neo4jError) as error:
             raise ExecutionError(f"Neo4j: {_reason(error)}") from None
-        except TooLarge as error:
-            return Result(fault=str(error) or f"more than {MAX_BYTES // 1_000_000} MB")
         finally:
             self.running = ""
 
@@ -253,17 +288,26 @@ def databases_on(url: str, user: str, password: str) -> frozenset[str]:
     """
     driver = connect(url, user, password)
     with driver, driver.session(database="system") as session:
-        return frozenset(str(record["name"]) for record in session.run("SHOW DATABASES YIELD name"))
+        return frozenset(
+            str(record["name"]) for record in session.run("SHOW DATABASES YIELD name WHERE name <> 'system'")
+        )
 
 
-def _rows(found: Any) -> Result:
-    budget, width = Budget(), len(found.keys())
+def _rows(found: Any, limits: Limits) -> Result:
+    budget, columns, cut = Budget(limits.size), tuple(found.keys()), ""
     rows: list[tuple[Any, ...]] = []
     for record in found:
-        if len(rows) == MAX_ROWS:
-            raise TooLarge(f"more than {MAX_ROWS} rows")
-        rows.append(tuple(read_value(value, budget) for value in record.values()))
-    return Result(rows, width)
+        if len(rows) == limits.rows:
+            cut = too_many(limits)
+            break
+        try:
+            rows.append(tuple(read_value(value, budget) for value in record.values()))
+        except TooLarge:
+            cut = too_large(limits)
+            break
+    if cut:
+        found.consume()  # the server makes no more rows, and the transaction can go on
+    return Result(rows, len(columns), columns, cut=cut)
 
 
 def _run_file(transaction: Any, file: GraphFile) -> None:

@@ -10,6 +10,7 @@ from neo4j.time import Date, DateTime, Duration, Time
 
 from qwen_lightning.execution.cypher.values import (
     Budget,
+    Structure,
     as_duration,
     as_map,
     as_node,
@@ -39,7 +40,7 @@ def read_value(value: Any, budget: Budget) -> Any:
             elements += [read_value(relationship, budget), read_value(node, budget)]
         return as_path(elements)
     if isinstance(value, Point):
-        return ("(point)", value.srid, *(float(number) for number in value))
+        return Structure(("(point)", value.srid, *(float(number) for number in value)))
     if isinstance(value, Duration):
         return as_duration(value.iso_format())
     if isinstance(value, (Date, DateTime, Time)):

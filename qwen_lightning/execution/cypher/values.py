@@ -21,6 +21,12 @@ _DURATION = re.compile(
 _FRACTION = re.compile(r"(\.\d{1,6})\d*")
 
 
+class Structure(tuple[Any, ...]):
+    """A canonical value headed by its kind; a list of the user's own that begins alike is none."""
+
+    __slots__ = ()
+
+
 class TooLarge(Exception):
     """A result beyond the limit of bytes."""
 
@@ -48,28 +54,29 @@ class Budget:
 
 def as_node(labels: Iterable[str], properties: Mapping[str, Any]) -> tuple[Any, ...]:
     """A node, its properties canonical already."""
-    return ("(node)", tuple(sorted(labels)), tuple(sorted(properties.items())))
+    return Structure(("(node)", tuple(sorted(labels)), tuple(sorted(properties.items()))))
 
 
 def as_relationship(kind: str, properties: Mapping[str, Any], start: Any, end: Any) -> tuple[Any, ...]:
     """A relationship between two canonical nodes."""
-    return ("(relationship)", kind, tuple(sorted(properties.items())), start, end)
+    return Structure(("(relationship)", kind, tuple(sorted(properties.items())), start, end))
 
 
 def as_path(elements: Iterable[Any]) -> tuple[Any, ...]:
     """A path: nodes and relationships in turn."""
-    return ("(path)", *elements)
+    return Structure(("(path)", *elements))
 
 
 def as_map(entries: Mapping[str, Any]) -> tuple[Any, ...]:
     """A map; a point in space is one."""
-    return ("(map)", *sorted(entries.items()))
+    return Structure(("(map)", *sorted(entries.items())))
 
 
 def as_point(entries: Mapping[str, Any]) -> tuple[Any, ...]:
     """A point: its system of reference and its coordinates."""
     names = ("longitude", "latitude", "height") if "longitude" in entries else ("x", "y", "z")
-    return ("(point)", entries["srid"], *(float(entries[name]) for name in names if entries.get(name) is not None))
+    coordinates = (float(entries[name]) for name in names if entries.get(name) is not None)
+    return Structure(("(point)", entries["srid"], *coordinates))
 
 
 def as_temporal(text: str) -> Any:
@@ -80,7 +87,7 @@ def as_temporal(text: str) -> Any:
     if plain.count("-") == 2:
         return datetime.date.fromisoformat(plain)
     moment = datetime.time.fromisoformat(plain)
-    return ("(time)", moment.isoformat())
+    return Structure(("(time)", moment.isoformat()))
 
 
 def as_duration(text: str) -> tuple[Any, ...]:
@@ -94,12 +101,8 @@ def as_duration(text: str) -> tuple[Any, ...]:
         raise ValueError(f"{text!r} is no duration")
     part = {name: float(value) if value else 0.0 for name, value in found.groupdict().items() if name != "sign"}
     sign = -1 if found["sign"] else 1
-    return (
-        "(duration)",
-        sign * (12 * part["y"] + part["mo"]),
-        sign * (7 * part["w"] + part["d"]),
-        sign * (3600 * part["h"] + 60 * part["mi"] + part["s"]),
-    )
+    months, days = sign * (12 * part["y"] + part["mo"]), sign * (7 * part["w"] + part["d"])
+    return Structure(("(duration)", months, days, sign * (3600 * part["h"] + 60 * part["mi"] + part["s"])))
 
 
 def unordered(value: Any) -> Any:

@@ -25,6 +25,7 @@ class Analysis:
         faults: Everything that Postgres would refuse, the two above included.
         detail: The faults in one line.
         tables: Tables that the result can hang on; those of unused CTEs are not among them.
+        columns: Names of the output columns, as Postgres names them.
         constant: Its output hangs on no table.
         volatile: It calls a function whose value changes from call to call.
         order_dependent: Its result may hang on the physical order of rows.
@@ -40,6 +41,7 @@ class Analysis:
     faults: Sequence[str] = ()
     detail: str = ""
     tables: frozenset[str] = frozenset()
+    columns: tuple[str, ...] = ()
     constant: bool = False
     volatile: bool = False
     order_dependent: bool = False
@@ -77,6 +79,7 @@ def analyse(query: str, schema: str, dialect: str) -> Analysis:
         faults=tuple(found.faults),
         detail="; ".join(found.faults[:3]),
         tables=frozenset(binder.tables),
+        columns=tuple(output.name for output in outputs),
         constant=bool(outputs) and all(output.constant for output in outputs),
         volatile=found.volatile,
         order_dependent=found.order_dependent,

@@ -14,7 +14,8 @@ from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
 from qwen_lightning.errors import DataError
-from qwen_lightning.execution.sql.ddl import Schema, Table, fold, read_schema
+from qwen_lightning.execution.sql.ddl import Schema, Table, declared, fold, read_schema
+from qwen_lightning.execution.sql.ddl_text import as_ddl
 from qwen_lightning.execution.sql.statements import split_statements, strip_comments
 
 _DUCKDB_TYPES = {
@@ -60,12 +61,13 @@ Row = tuple[Any, ...]
 
 @dataclass(slots=True)
 class Dataset:
-    """A database's schema and rows. `numeric` holds precision and scale of declared numeric columns."""
+    """A database's schema and rows. `numeric` holds precision and scale of declared numeric columns, `ddl` the text."""
 
     schema: Schema
     rows: dict[str, list[Row]]
     numeric: dict[tuple[str, str], str] = field(default_factory=dict)
     links: Any = None
+    ddl: str = ""
 
     def duckdb_type(self, table: Table, column: str) -> str:
         """The DuckDB type that holds a Postgres column."""
@@ -135,7 +137,7 @@ def _load_sql(path: Path) -> Dataset:
         schema = read_schema(";\n".join(declarations))
     except DataError as error:
         raise DataError(error.message, path) from None
-    dataset = Dataset(schema, {}, _numeric_types(declarations))
+    dataset = Dataset(schema, {}, _numeric_types(declarations), ddl=declared(declarations))
     with duckdb.connect(":memory:", config={"threads": "1"}) as scratch:
         create_tables(scratch, "loading", dataset)
         for statement in inserts:
@@ -253,7 +255,7 @@ def _load_duckdb(path: Path) -> Dataset:
             rows[name] = connection.execute(f"SELECT * FROM {quote(name)}").fetchall()
     if not schema.tables:
         raise DataError("holds no table", path)
-    return Dataset(schema, rows, numeric)
+    return Dataset(schema, rows, numeric, ddl=as_ddl(schema, numeric))
 
 
 def _duckdb_keys(connection: duckdb.DuckDBPyConnection) -> Iterator[tuple[str, list[str]]]:

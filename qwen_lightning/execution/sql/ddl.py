@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 import sqlglot
@@ -67,9 +67,8 @@ def read_schema(text: str) -> Schema:
     """
     schema = Schema()
     for statement in split_statements(text):
-        words = strip_comments(statement).upper().replace("(", " ").split()
-        creates = words[0] == "CREATE" and {"TABLE", "VIEW", "TYPE"} & set(words[1:5])
-        if not creates and not (words[:2] == ["ALTER", "TABLE"] and "ADD" in words):
+        words = _words(statement)
+        if not _declares(words):
             continue
         try:
             tree = sqlglot.parse_one(statement, read="postgres")
@@ -86,6 +85,20 @@ def read_schema(text: str) -> Schema:
     if not schema.tables and not schema.views:
         raise DataError("schema declares no table; give Postgres DDL (CREATE TABLE name (column type, ...);)")
     return schema
+
+
+def declared(statements: Iterable[str]) -> str:
+    """The statements among these that declare tables, views, types or keys, as one text."""
+    return "\n".join(f"{statement};" for statement in statements if _declares(_words(statement)))
+
+
+def _words(statement: str) -> list[str]:
+    return strip_comments(statement).upper().replace("(", " ").split()
+
+
+def _declares(words: list[str]) -> bool:
+    creates = words[0] == "CREATE" and bool({"TABLE", "VIEW", "TYPE"} & set(words[1:5]))
+    return creates or (words[:2] == ["ALTER", "TABLE"] and "ADD" in words)
 
 
 def _create(schema: Schema, tree: exp.Create) -> None:

@@ -9,9 +9,10 @@ from pathlib import Path
 import duckdb
 
 from qwen_lightning.errors import DataError
-from qwen_lightning.execution.results import MAX_ROWS, Result
+from qwen_lightning.execution.base import Limits
+from qwen_lightning.execution.results import Result, take
 from qwen_lightning.execution.sql.dataset import Dataset, Row, create_tables, fill_tables, load_dataset, quote
-from qwen_lightning.execution.sql.engine import Engine, Runnable, cap
+from qwen_lightning.execution.sql.engine import Engine, Runnable
 from qwen_lightning.execution.sql.parsing import NotParsed, parse_query
 from qwen_lightning.execution.sql.translation import Untranslatable, to_duckdb
 from qwen_lightning.execution.sql.variants import perturbed, shuffled
@@ -65,17 +66,27 @@ class DuckDBEngine(Engine):
         self.cursor: duckdb.DuckDBPyConnection | None = None
         self.serial = 0
 
-    def variants(self, database: str) -> Sequence[str]:
+    def original(self, database: str) -> str:
         if database in self.loaded:
             self.loaded.move_to_end(database)
-            return self.loaded[database][1]
+            return self.loaded[database][1][0]
         while len(self.loaded) >= _MAX_DATABASES:
             for name in self.loaded.popitem(last=False)[1][1]:
                 self.drop(name)
         dataset = load_dataset(database_file(self.folder, database))
-        rows = [perturbed(dataset, f"{database}/{number}", duplicates=number > 1) for number in range(1, self.count)]
-        names = [self._store(dataset, each) for each in (dataset.rows, *rows)]
-        self.loaded[database] = (dataset, names)
+        self.loaded[database] = (dataset, [self._store(dataset, dataset.rows)])
+        return self.loaded[database][1][0]
+
+    def schema(self, database: str) -> str:
+        self.original(database)
+        return self.loaded[database][0].ddl
+
+    def variants(self, database: str) -> Sequence[str]:
+        self.original(database)
+        dataset, names = self.loaded[database]
+        for number in range(len(names), self.count):
+            rows = perturbed(dataset, f"{database}/{number}", duplicates=number > 1)
+            names.append(self._store(dataset, rows))
         return names
 
     def directed(self, database: str, wanted: Wanted, seed: int) -> str | None:
@@ -110,16 +121,22 @@ class DuckDBEngine(Engine):
     def drop(self, variant: str) -> None:
         self.connection.execute(f"DROP SCHEMA {quote(variant)} CASCADE")
 
-    def run(self, variant: str, query: Runnable) -> Result:
+    def fetch(self, variant: str, query: Runnable, limits: Limits) -> Result:
+        return self._execute(variant, query, limits)
+
+    def explain(self, variant: str, query: Runnable) -> Result:
+        return self._execute(variant, query, None)
+
+    def _execute(self, variant: str, query: Runnable, limits: Limits | None) -> Result:
+        """The query's rows; without limits it is planned, and has none."""
         try:
             if not query.translated:
                 query.translated.append(to_duckdb(query, _ANY_VARIANT))
         except Untranslatable as error:
             return Result(gap=str(error))
+        text = query.translated[0].replace(quote(_ANY_VARIANT), quote(variant))
         try:
-            statements = self.connection.extract_statements(
-                query.translated[0].replace(quote(_ANY_VARIANT), quote(variant))
-            )
+            statements = self.connection.extract_statements(text)
         except duckdb.Error as error:
             return Result(gap=f"DuckDB cannot parse the translation: {_first_line(error)}")
         if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
@@ -127,9 +144,12 @@ class DuckDBEngine(Engine):
         self.cursor = cursor = self.connection.cursor()
         try:
             cursor.execute("BEGIN TRANSACTION READ ONLY")
+            if limits is None:
+                cursor.execute(f"EXPLAIN {text}")
+                return Result()
             cursor.execute(statements[0])
-            width = len(cursor.description or ())
-            rows = cursor.fetchmany(MAX_ROWS + 1)
+            columns = tuple(str(column[0]) for column in cursor.description or ())
+            rows, cut = take(cursor.fetchmany, limits)
         except _GAPS as error:
             return Result(gap=f"DuckDB: {_first_line(error)}")
         except duckdb.InterruptException:
@@ -142,9 +162,7 @@ class DuckDBEngine(Engine):
         finally:
             self.cursor = None
             cursor.close()
-        if too_large := cap(rows, len(rows)):
-            return Result(fault=too_large)
-        return Result(rows, width)
+        return Result(rows, len(columns), columns, cut=cut)
 
     def interrupt(self) -> None:
         cursor = self.cursor

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import datetime
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from typing import Any
 
-from qwen_lightning.execution.results import MAX_BYTES, MAX_ROWS, Result
+from qwen_lightning.execution.base import Limits
+from qwen_lightning.execution.results import JUDGED, Result
 from qwen_lightning.execution.sql.binding import Call
 from qwen_lightning.execution.sql.parsing import Parsed
 from qwen_lightning.execution.sql.wanted import Wanted
@@ -15,16 +16,39 @@ from qwen_lightning.execution.sql.wanted import Wanted
 
 @dataclass(frozen=True, slots=True)
 class Runnable:
-    """A query as the engine needs it: the parse, and what the binder found out about calls and columns, by position."""
+    """A query as the engine needs it: the parse, and what the binder found out about calls and columns, by position.
+
+    `now` is what its clock says, in UTC; None: the engine's frozen one.
+    """
 
     parsed: Parsed
     calls: Mapping[int, Call] = field(default_factory=dict)
     dependent: Set[int] = frozenset()
+    now: datetime.datetime | None = None
     translated: list[str] = field(default_factory=list, compare=False)
 
 
 class Engine(ABC):
-    """Lives in a worker process. It freezes the clock: `now()` is the same in every query, so that results compare."""
+    """Lives in a worker process.
+
+    It freezes the clock: `now()` is the same in every query that is judged, so that results compare.
+    """
+
+    @abstractmethod
+    def original(self, database: str) -> str:
+        """Name of the variant that is the database as it is; loads it on first use.
+
+        Raises:
+            DataError: There is no such database, or it cannot be read.
+        """
+
+    @abstractmethod
+    def schema(self, database: str) -> str:
+        """The DDL of a database; empty where it has no table.
+
+        Raises:
+            DataError: There is no such database, or it cannot be read.
+        """
 
     @abstractmethod
     def variants(self, database: str) -> Sequence[str]:
@@ -46,9 +70,17 @@ class Engine(ABC):
     def drop(self, variant: str) -> None:
         """Forget a directed variant."""
 
-    @abstractmethod
     def run(self, variant: str, query: Runnable) -> Result:
         """Run a query that passed the static analysis. Never raises for what the query does."""
+        return self.fetch(variant, query, JUDGED).whole
+
+    @abstractmethod
+    def fetch(self, variant: str, query: Runnable, limits: Limits) -> Result:
+        """The same, with as much of the result as the limits allow."""
+
+    @abstractmethod
+    def explain(self, variant: str, query: Runnable) -> Result:
+        """No rows, but fault or gap where the query would not be run. Never raises for what the query is."""
 
     @abstractmethod
     def interrupt(self) -> None:
@@ -58,22 +90,3 @@ class Engine(ABC):
     @abstractmethod
     def note(self) -> str:
         """What a verdict's detail says about this engine's matches; empty where there is nothing to say."""
-
-
-def cap(fetched: list[tuple[Any, ...]], total: int) -> str:
-    """Why a result is too large to compare, or empty."""
-    if total > MAX_ROWS:
-        return f"more than {MAX_ROWS} rows"
-    size = 0
-    for row in fetched:
-        for value in row:
-            size += (
-                len(value)
-                if isinstance(value, (str, bytes))
-                else 8 * (len(value) + 1)
-                if isinstance(value, (list, tuple, dict))
-                else 8
-            )
-        if size > MAX_BYTES:
-            return f"more than {MAX_BYTES // 1_000_000} MB"
-    return ""

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qwen_lightning.errors import ConfigError
-from qwen_lightning.execution.base import QueryExecutor, QueryJob, QueryOutcome
 from qwen_lightning.execution.pool import WorkerPool
+from qwen_lightning.execution.pooled import PooledExecutor
 from qwen_lightning.execution.sql.judge import SQLJudge
 from qwen_lightning.execution.worker import WorkerSpec
 
@@ -44,7 +44,7 @@ class PostgresSpec(WorkerSpec):
         return SQLJudge(engine, self.timeout_s)
 
 
-class DuckDBExecutor(QueryExecutor):
+class DuckDBExecutor(PooledExecutor):
     """Judges SQL on DuckDB, translated from Postgres, in sandboxed worker processes.
 
     Args:
@@ -80,17 +80,14 @@ class DuckDBExecutor(QueryExecutor):
         )
         self._pool = WorkerPool(spec, workers, recycle_after)
 
-    def judge(self, job: QueryJob) -> QueryOutcome:
-        return self._pool.judge(job)
-
     def has_database(self, name: str) -> bool:
         return database_path(self.databases, name) is not None
 
-    def close(self) -> None:
-        self._pool.close()
+    def database_names(self) -> list[str]:
+        return _names(self.databases)
 
 
-class PostgresExecutor(QueryExecutor):
+class PostgresExecutor(PooledExecutor):
     """Judges SQL on a real Postgres, with the same checks.
 
     Args:
@@ -133,22 +130,31 @@ class PostgresExecutor(QueryExecutor):
         )
         self._pool = WorkerPool(spec, workers, recycle_after)
 
-    def judge(self, job: QueryJob) -> QueryOutcome:
-        return self._pool.judge(job)
-
     def has_database(self, name: str) -> bool:
+        return name in self._on_server() or (bool(self.scratch_url) and database_path(self.databases, name) is not None)
+
+    def database_names(self) -> list[str]:
+        return sorted(self._on_server() | set(_names(self.databases) if self.scratch_url else ()))
+
+    def _on_server(self) -> set[str]:
         if self._known is None:
             from qwen_lightning.execution.sql.postgres_engine import databases_on
 
             self._known = set().union(*databases_on(self.url))
-        return name in self._known or (bool(self.scratch_url) and database_path(self.databases, name) is not None)
+        return self._known
 
     def close(self) -> None:
-        self._pool.close()
+        super().close()
         if self.scratch_url and self._pool.was_started:
             from qwen_lightning.execution.sql.postgres_engine import drop_abandoned
 
             drop_abandoned(self.scratch_url)
+
+
+def _names(folder: Path | None) -> list[str]:
+    """The databases in a databases folder."""
+    files = folder.iterdir() if folder is not None else ()
+    return sorted({path.stem for path in files if path.suffix in (".sql", ".duckdb") and path.is_file()})
 
 
 def database_path(folder: Path | None, name: str) -> Path | None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import datetime
+import time
 from collections import OrderedDict
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from qwen_lightning.execution.base import QueryJob, QueryOutcome
+from qwen_lightning.errors import DataError, QueryError
+from qwen_lightning.execution.base import Explanation, Limits, QueryJob, QueryOutcome, QueryTable
+from qwen_lightning.execution.json_values import json_rows
 from qwen_lightning.execution.results import Expected, Result, join, same_as_gold
 from qwen_lightning.execution.sql.analysis import Analysis, analyse
 from qwen_lightning.execution.sql.engine import Engine, Runnable
@@ -92,6 +96,46 @@ class SQLJudge(Judge):
         count = len(gold.expected)
         why = _cheats(analysis, gold) or self._mismatch(original, query, result, gold)
         return replace(outcome, match=not why, detail=join(static.detail, why or self.engine.note), variants=count)
+
+    def describe(self, database: str) -> str:
+        self.engine.original(database)
+        return self.engine.schema(database)
+
+    def explain(self, database: str, query: str) -> Explanation:
+        try:
+            runnable, _ = self._runnable(database, query)
+        except QueryError as error:
+            return Explanation(False, str(error))
+        with self.watch.limit(self.timeout_s * 0.9):
+            result = self.engine.explain(self.engine.original(database), runnable)
+        return Explanation(None if result.gap else not result.fault, result.gap or result.fault)
+
+    def table(self, database: str, query: str, limits: Limits) -> QueryTable:
+        (runnable, names), variant = self._runnable(database, query), self.engine.original(database)
+        began = time.monotonic()
+        with self.watch.limit(self.timeout_s * 0.9):
+            result = self.engine.fetch(variant, runnable, limits)
+        seconds = time.monotonic() - began
+        if result.gap or result.fault:
+            raise QueryError(result.gap or result.fault)
+        rows, cut = json_rows(result.shown, limits)
+        columns = names if len(names) == result.width else result.columns
+        return QueryTable(columns, rows, cut or bool(result.cut), seconds)
+
+    def _runnable(self, database: str, query: str) -> tuple[Runnable, tuple[str, ...]]:
+        """A query that may run, one that reads and that the analysis has nothing against, and its columns' names.
+
+        Raises:
+            QueryError: It is none.
+        """
+        schema = self.engine.schema(database)
+        if not schema:
+            raise DataError(f"the database {database!r} holds no table that can be read")
+        analysis = analyse(query, schema, "postgres")
+        if analysis.parsed is None or analysis.faults:
+            raise QueryError(analysis.detail)
+        now = datetime.datetime.now(datetime.UTC).replace(tzinfo=None)
+        return Runnable(analysis.parsed, analysis.calls, analysis.dependent, now), analysis.columns
 
     def _mismatch(self, original: str, query: Runnable, result: Result, gold: Gold) -> str:
         for number, (variant, expected) in enumerate(gold.expected.items(), start=1):

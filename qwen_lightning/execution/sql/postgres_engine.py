@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +12,20 @@ from psycopg import sql
 from sqlglot import exp
 
 from qwen_lightning.errors import DataError, ExecutionError
-from qwen_lightning.execution.results import MAX_ROWS, Result
+from qwen_lightning.execution.base import Limits
+from qwen_lightning.execution.results import Result, take
 from qwen_lightning.execution.sql.catalog import ANY_TYPE
 from qwen_lightning.execution.sql.dataset import Dataset, Row, load_dataset
 from qwen_lightning.execution.sql.duckdb_engine import database_file
-from qwen_lightning.execution.sql.engine import Engine, Runnable, cap
+from qwen_lightning.execution.sql.engine import Engine, Runnable
+from qwen_lightning.execution.sql.postgres_schema import read_ddl
 from qwen_lightning.execution.sql.translation import freeze_clock
 from qwen_lightning.execution.sql.variants import perturbed, shuffled
 from qwen_lightning.execution.sql.wanted import Wanted
 
 PREFIX = "qwen_lightning_variant_"
+_SCRATCH = "scratch"  # place of the variants, which live as long as their connection
+_MAX_CONNECTIONS = 8
 # Roles whose members can leave the database through the server.
 _DANGEROUS = ("pg_execute_server_program", "pg_read_server_files", "pg_write_server_files")
 
@@ -60,7 +64,8 @@ def databases_on(url: str) -> tuple[set[str], set[str]]:
     """
     with connect(url) as connection:
         bases = connection.execute(
-            "SELECT datname FROM pg_database WHERE datallowconn AND NOT datistemplate"
+            "SELECT datname FROM pg_database WHERE datallowconn AND NOT datistemplate "
+            "AND has_database_privilege(datname, 'CONNECT')"
         ).fetchall()
         schemas = connection.execute(
             "SELECT nspname FROM pg_namespace "
@@ -113,7 +118,7 @@ class PostgresEngine(Engine):
     def note(self) -> str:
         return "" if self.count > 1 else "decided on a single variant of the data: no scratch database"
 
-    def variants(self, database: str) -> Sequence[str]:
+    def original(self, database: str) -> str:
         if database not in self.loaded:
             original = f"original {database}"
             if database in self.bases:
@@ -124,13 +129,21 @@ class PostgresEngine(Engine):
                 original = self._store(self._dataset(database), self._dataset(database).rows)
             else:
                 raise DataError(f"Postgres has neither a database nor a schema named {database!r}")
-            names = [original]
-            if self.count > 1:
-                dataset = self._dataset(database)
-                rows = [perturbed(dataset, f"{database}/{n}", duplicates=n > 1) for n in range(1, self.count)]
-                names += [self._store(dataset, each) for each in rows]
-            self.loaded[database] = names
-        return self.loaded[database]
+            self.loaded[database] = [original]
+        return self.loaded[database][0]
+
+    def schema(self, database: str) -> str:
+        place, schema = self.places[self.original(database)]
+        with self._reading(place, schema) as connection:
+            return read_ddl(connection)
+
+    def variants(self, database: str) -> Sequence[str]:
+        self.original(database)
+        names = self.loaded[database]
+        for number in range(len(names), self.count):
+            dataset = self._dataset(database)
+            names.append(self._store(dataset, perturbed(dataset, f"{database}/{number}", duplicates=number > 1)))
+        return names
 
     def directed(self, database: str, wanted: Wanted, seed: int) -> str | None:
         if self.count < 2:
@@ -152,21 +165,32 @@ class PostgresEngine(Engine):
         if schema is not None:
             self._connection(place).execute(sql.SQL("DROP SCHEMA {} CASCADE").format(sql.Identifier(schema)))
 
-    def run(self, variant: str, query: Runnable) -> Result:
+    def fetch(self, variant: str, query: Runnable, limits: Limits) -> Result:
+        def read(connection: psycopg.Connection[Any], text: bytes) -> Result:
+            with connection.cursor(name="model_query") as cursor:
+                cursor.execute(text)
+                columns = tuple(column.name for column in cursor.description or ())
+                rows, cut = take(cursor.fetchmany, limits)
+            return Result(rows, len(columns), columns, cut=cut)
+
+        return self._run(variant, query, read)
+
+    def explain(self, variant: str, query: Runnable) -> Result:
+        def plan(connection: psycopg.Connection[Any], text: bytes) -> Result:
+            connection.execute(b"EXPLAIN " + text)
+            return Result()
+
+        return self._run(variant, query, plan)
+
+    def _run(self, variant: str, query: Runnable, use: Callable[[psycopg.Connection[Any], bytes], Result]) -> Result:
+        """What is done with the query's text in a read-only transaction, within the limit of time."""
         place, schema = self.places[variant]
-        text = _text(query, unqualified=schema is not None)
-        connection = self._connection(place)
-        self.running = connection
+        text = _text(query, unqualified=schema is not None).strip().rstrip(";").encode()
+        self.running = connection = self._connection(place)
         try:
-            with _rolled_back(connection):
+            with self._reading(place, schema):
                 connection.execute(sql.SQL("SET LOCAL statement_timeout = {}").format(sql.Literal(self.timeout_ms)))
-                connection.execute("SET LOCAL TimeZone = 'UTC'")
-                if schema is not None:
-                    connection.execute(sql.SQL("SET LOCAL search_path = {}").format(sql.Identifier(schema)))
-                with connection.cursor(name="model_query") as cursor:
-                    cursor.execute(text.strip().rstrip(";").encode())
-                    width = len(cursor.description or ())
-                    rows = cursor.fetchmany(MAX_ROWS + 1)
+                return use(connection, text)
         except psycopg.errors.QueryCanceled:
             return Result(fault="ran past its time limit")
         except psycopg.Error as error:
@@ -176,9 +200,16 @@ class PostgresEngine(Engine):
             return Result(fault=_first_line(error))
         finally:
             self.running = None
-        if too_large := cap(rows, len(rows)):
-            return Result(fault=too_large)
-        return Result(rows, width)
+
+    @contextlib.contextmanager
+    def _reading(self, place: str, schema: str | None) -> Iterator[psycopg.Connection[Any]]:
+        """A connection in a read-only transaction, which looks at the schema alone where one is named."""
+        connection = self._connection(place)
+        with _rolled_back(connection):
+            connection.execute("SET LOCAL TimeZone = 'UTC'")
+            if schema is not None:
+                connection.execute(sql.SQL("SET LOCAL search_path = {}").format(sql.Identifier(schema)))
+            yield connection
 
     def interrupt(self) -> None:
         connection = self.running
@@ -194,12 +225,15 @@ class PostgresEngine(Engine):
 
     def _connection(self, place: str) -> psycopg.Connection[Any]:
         if place not in self.connections:
-            scratch = place == "scratch"
+            scratch = place == _SCRATCH
+            others = [other for other in self.connections if other != _SCRATCH]
+            if not scratch and len(others) >= _MAX_CONNECTIONS:
+                self.connections.pop(others[0]).close()  # the one that was opened first
             self.connections[place] = connect(self.scratch_url) if scratch else connect(self.url, place or None)
         return self.connections[place]
 
     def _store(self, dataset: Dataset, rows: dict[str, list[Row]]) -> str:
-        connection = self._connection("scratch")
+        connection = self._connection(_SCRATCH)
         self.serial += 1
         name = f"{PREFIX}{connection.info.backend_pid}_{self.serial}"
         try:
@@ -232,14 +266,14 @@ class PostgresEngine(Engine):
             ) from None
         except psycopg.Error as error:
             raise DataError(f"a variant cannot be built in Postgres: {_first_line(error)}") from None
-        self.places[name] = ("scratch", name)
+        self.places[name] = (_SCRATCH, name)
         return name
 
 
 def _text(query: Runnable, unqualified: bool) -> str:
     """The query as it stands, or as rewritten: clocks frozen, and in a variant names without their schema."""
     parsed = query.parsed
-    native = freeze_clock(parsed.native)
+    native = freeze_clock(parsed.native, query.now)
     if unqualified and any(table.args.get("db") is not None for table in native.find_all(exp.Table)):
         native = native.copy()
         for node in native.find_all(exp.Table, exp.Column):

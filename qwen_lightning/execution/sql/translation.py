@@ -18,10 +18,10 @@ from qwen_lightning.execution.sql.parsing import call_name
 
 # Now is frozen for the life of a worker, so that gold and completion see the same clock.
 _NOW = datetime.datetime.now(datetime.UTC).replace(tzinfo=None, microsecond=0)
+#: What asks a clock, to the text and the type of what it says; `{0}` is the moment, in UTC.
 _CLOCKS: dict[type[exp.Expr], tuple[str, str]] = {
-    exp.CurrentTimestamp: (f"{_NOW}+00", "TIMESTAMPTZ"), exp.Localtimestamp: (str(_NOW), "TIMESTAMP"),
-    exp.CurrentDate: (str(_NOW.date()), "DATE"), exp.CurrentTime: (f"{_NOW.time()}+00", "TIMETZ"),
-    exp.Localtime: (str(_NOW.time()), "TIME"),
+    exp.CurrentTimestamp: ("{0:%F %T}+00", "TIMESTAMPTZ"), exp.Localtimestamp: ("{0:%F %T}", "TIMESTAMP"),
+    exp.CurrentDate: ("{0:%F}", "DATE"), exp.CurrentTime: ("{0:%T}+00", "TIMETZ"), exp.Localtime: ("{0:%T}", "TIME"),
 }  # fmt: skip
 _CLOCK_CALLS = frozenset({"now", "transaction_timestamp", "statement_timestamp", "clock_timestamp"})
 # Functions that DuckDB has under the same name with another result, or that have no counterpart.
@@ -72,7 +72,8 @@ def to_duckdb(query: Runnable, namespace: str) -> str:
     for call in parsed.tree.find_all(exp.Anonymous):
         if call_name(call) in _DIFFERENT:
             raise Untranslatable(f"DuckDB has no equal of {call_name(call)}()")
-    tree = freeze_clock(parsed.native).copy()
+    now = query.now or _NOW
+    tree = freeze_clock(parsed.native, now).copy()
     for table in list(tree.find_all(exp.Table)):
         if isinstance(table.this, exp.Identifier) and not is_cte_reference(table):
             table.set("db", exp.to_identifier(namespace, quoted=True))
@@ -86,21 +87,21 @@ def to_duckdb(query: Runnable, namespace: str) -> str:
         call.meta["start"]: call for call in parsed.tree.find_all(exp.Anonymous) if call.meta and "start" in call.meta
     }
     for node in reversed(list(tree.walk())):  # children first: what replaces a parent holds copies of them
-        _put_right(node, query.calls, formats)
+        _put_right(node, query.calls, formats, now)
     try:
         return tree.sql("duckdb")
     except (SqlglotError, RecursionError, ValueError, TypeError, AttributeError) as error:
         raise Untranslatable(f"no translation: {str(error).splitlines()[0][:120]}") from None
 
 
-def freeze_clock(native: exp.Expr) -> exp.Expr:
-    """The tree with a fixed moment in place of every clock; the tree itself where it asks none."""
+def freeze_clock(native: exp.Expr, now: datetime.datetime | None = None) -> exp.Expr:
+    """The tree with a moment in place of every clock, the fixed one unless given; itself where it asks none."""
     if not any(_clock(node) for node in native.walk()):
         return native
     tree = native.copy()
     for node in list(tree.walk()):
         if (clock := _clock(node)) is not None:
-            node.replace(exp.cast(exp.Literal.string(clock[0]), clock[1]))
+            node.replace(exp.cast(exp.Literal.string(clock[0].format(now or _NOW)), clock[1]))
     return tree
 
 
@@ -110,7 +111,9 @@ def _clock(node: exp.Expr) -> tuple[str, str] | None:
     return _CLOCKS.get(type(node))
 
 
-def _put_right(node: exp.Expr, calls: Mapping[int, Call], formats: Mapping[Any, exp.Anonymous]) -> None:
+def _put_right(
+    node: exp.Expr, calls: Mapping[int, Call], formats: Mapping[Any, exp.Anonymous], now: datetime.datetime
+) -> None:
     start = node.meta.get("start") if isinstance(node, exp.Func) and node.meta else None
     call = calls.get(start) if start is not None else None
     if isinstance(node, exp.Anonymous):
@@ -118,7 +121,7 @@ def _put_right(node: exp.Expr, calls: Mapping[int, Call], formats: Mapping[Any, 
         if name == "age":
             moments = [part.copy() for part in node.expressions]
             if len(moments) == 1:
-                moments.insert(0, exp.cast(exp.Literal.string(str(_NOW.date())), "TIMESTAMP"))
+                moments.insert(0, exp.cast(exp.Literal.string(str(now.date())), "TIMESTAMP"))
             node.set("expressions", [exp.cast(moment, "TIMESTAMP") for moment in moments])
         elif name in _RENAMED:
             node.set("this", _RENAMED[name])

@@ -1,0 +1,50 @@
+"""Tables as Postgres DDL."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+
+from sqlglot.dialects.postgres import Postgres
+
+from qwen_lightning.execution.sql.catalog import ANY_TYPE
+from qwen_lightning.execution.sql.ddl import Schema, Table
+
+_PLAIN = re.compile(r"[a-z_][a-z0-9_]*")
+#: Names of types that are written otherwise than Postgres keeps them.
+_TYPES = {
+    "int2": "SMALLINT", "int4": "INTEGER", "int8": "BIGINT", "float4": "REAL", "float8": "DOUBLE PRECISION",
+    "bool": "BOOLEAN", "bpchar": "CHAR", ANY_TYPE: "TEXT",
+}  # fmt: skip
+
+
+def as_ddl(schema: Schema, numeric: Mapping[tuple[str, str], str]) -> str:
+    """The DDL of a schema's tables.
+
+    Args:
+        schema: The tables.
+        numeric: Precision and scale of numeric columns, as `(6,2)`, by table and column.
+    """
+    return "\n".join(_create(table, numeric) for table in schema.tables.values())
+
+
+def identifier(name: str) -> str:
+    """A name as Postgres reads it back."""
+    plain = _PLAIN.fullmatch(name) and name.upper() not in Postgres.Tokenizer.KEYWORDS
+    return name if plain else '"' + name.replace('"', '""') + '"'
+
+
+def _create(table: Table, numeric: Mapping[tuple[str, str], str]) -> str:
+    parts = []
+    for name, kind in table.columns.items():
+        plain = kind.removeprefix("_")
+        size = numeric.get((table.name, name), "").replace(" ", "") if plain == "numeric" else ""
+        parts.append(f"{identifier(name)} {_TYPES.get(plain, plain.upper())}{size}{'[]' * (plain != kind)}")
+    if table.primary:
+        parts.append(f"PRIMARY KEY ({_list(table.primary)})")
+    parts += [f"UNIQUE ({_list(key)})" for key in table.unique]
+    return f"CREATE TABLE {identifier(table.name)} ({', '.join(parts)});"
+
+
+def _list(names: Iterable[str]) -> str:
+    return ", ".join(map(identifier, names))
