@@ -1,4 +1,7 @@
-"""Whether an answer is what was asked for: JSON of a schema, a call that must be made, and what its task verifies."""
+"""Whether an answer is what was asked for: JSON of a schema, a call that must be made, and what its task verifies.
+
+A query that is meant for a database is also explained there, which does not run it.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,8 @@ import json
 from typing import Any
 
 from qwen_lightning.errors import DataError, ExecutionError, RequestError
+from qwen_lightning.execution.base import Explanation
+from qwen_lightning.serving.databases import LANGUAGES, Databases
 from qwen_lightning.serving.outcomes import Finding
 from qwen_lightning.serving.planning import Plan
 from qwen_lightning.serving.requests import ChatRequest, ResponseFormat
@@ -29,7 +34,7 @@ class AnswerChecker:
     """
 
     def __init__(self, tasks: TaskRegistry, verify: bool = False) -> None:
-        self.tasks, self.verify = tasks, verify
+        self.tasks, self.verify, self.databases = tasks, verify, Databases(tasks)
 
     def prepare(self, request: ChatRequest) -> None:
         """See that the request's format can be checked.
@@ -46,7 +51,8 @@ class AnswerChecker:
 
     def applies(self, request: ChatRequest, plan: Plan) -> bool:
         """Whether there is anything to check in an answer to this request."""
-        return _form(request) is not None or _must_call(request) or (self.verify and self._verified(plan) is not None)
+        verified = self.verify and (self._verified(plan) is not None or self.explains(request, plan))
+        return _form(request) is not None or _must_call(request) or verified
 
     def may_repair(self, request: ChatRequest, plan: Plan) -> bool:
         """Whether an answer to this request may be replaced by a second one."""
@@ -76,6 +82,24 @@ class AnswerChecker:
         if failed:
             return Finding(False, verdict.detail or f"fails {', '.join(failed)}")
         return Finding(True if verdict.checks else None)
+
+    def explains(self, request: ChatRequest, plan: Plan, finding: Finding | None = None) -> bool:
+        """Whether a database is still to be asked about an answer, after `check` found this."""
+        query = plan.decision.task in LANGUAGES and _form(request) is None and not request.usable_tools
+        refused = finding is not None and finding.passed is False
+        return self.verify and request.database is not None and query and not refused
+
+    def explain(self, request: ChatRequest, plan: Plan, text: str, finding: Finding | None) -> Finding:
+        """What is found, with what the request's database says of the query; blocks until it has said it."""
+        assert request.database is not None
+        try:
+            said = self.databases.explain(LANGUAGES[plan.decision.task], request.database, text)
+        except (DataError, ExecutionError) as error:
+            said = Explanation(None, str(error).splitlines()[0])
+        if said.accepted is None:
+            return Finding(None if finding is None else finding.passed, f"not explained: {said.detail}")
+        where = f"the database {request.database!r} refuses it: "
+        return Finding(said.accepted, "" if said.accepted else where + said.detail)
 
     def second(self, prompt: Prompt, text: str, finding: Finding) -> Prompt:
         """The prompt that asks once more."""

@@ -120,7 +120,10 @@ class Job:
         checker = self._service.checker
         if not checker.applies(self.request, self.plan):
             return None
-        return await self._service.in_thread(lambda: checker.check(self.request, self.plan, text))
+        finding = await self._service.in_thread(lambda: checker.check(self.request, self.plan, text))
+        if not checker.explains(self.request, self.plan, finding):
+            return finding
+        return await self._service.queries.do(lambda: checker.explain(self.request, self.plan, text, finding))
 
     async def _ask_again(self, first: Outcome) -> Outcome:
         """The second answer where it passes, else the first; it counts in usage either way."""
