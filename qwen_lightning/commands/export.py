@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import shutil
 from pathlib import Path
 
 from qwen_lightning.adapters.manifest import CONFIG_FILE, MANIFEST_FILE, WEIGHTS_FILE, Manifest
+from qwen_lightning.adapters.vllm_flags import rank_of, vllm_command
 from qwen_lightning.errors import AdapterError
 
 
@@ -19,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Export.
+    """Export, and print the command with which vLLM serves what was written.
 
     Raises:
         AdapterError: The adapter is unusable, or the output is there already.
@@ -28,13 +30,16 @@ def run(args: argparse.Namespace) -> int:
     output = Path(args.output)
     if output.exists():
         raise AdapterError(f"{output} is there already; give a folder that is not")
+    command = shlex.join(["vllm", "serve", str(output.resolve())])
     if args.merge:
         _merge(Path(args.adapter), manifest, args.model or manifest.base_model, output)
     else:
+        command = vllm_command(manifest, {manifest.name: output}, rank_of(Path(args.adapter)))
         output.mkdir(parents=True)
         for name in (CONFIG_FILE, WEIGHTS_FILE, MANIFEST_FILE):
             shutil.copyfile(Path(args.adapter) / name, output / name)
     print(f"{manifest.name}: {output}")
+    print(f"vLLM serves it with: {command}")
     return 0
 
 

@@ -29,7 +29,16 @@ class GenerationError(QwenLightningError):
 
 
 class UpstreamError(GenerationError):
-    """The server that completes prompts for this one refuses, or answers what is no completion."""
+    """The server that completes prompts for this one refuses, or answers what is no completion.
+
+    Args:
+        message: What is wrong.
+        said: The other server's own words, which may repeat a part of the request.
+    """
+
+    def __init__(self, message: str, said: str = "") -> None:
+        self.message = message
+        super().__init__(f"{message}: {said}" if said else message)
 
 
 class UpstreamUnavailableError(UpstreamError):

@@ -11,8 +11,9 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import chain
 from pathlib import Path
-from threading import Lock, Thread
+from threading import Event, Lock, Thread
 from typing import Any
 
 import torch
@@ -46,9 +47,15 @@ class VLLMLike(ThreadingHTTPServer):
         self.key: str | None = None
         self.adapters: dict[str, tuple[str, PeftModel]] = {}
         self.asked: list[tuple[str, dict[str, Any]]] = []
-        self.busy = 0  # requests that are answered with 503 before the rest
+        self.busy, self.busy_status = 0, 503  # requests that are answered so before the rest
         self.replies: list[Any] = []  # sent as they are in place of the next completions
         self.bare = False  # a fault: adapters are loaded, and not used
+        self.going = Event()  # streams wait before each token while it is not set
+        self.going.set()
+        self.begun = self.aborted = 0  # streams, and those whose client went before their end
+        self.break_after: int | None = None  # tokens after which a stream's connection breaks
+        self.fail_after: int | None = None  # tokens after which a stream says that the engine failed
+        self.stop_after: int | None = None  # tokens after which a stream ends as if it were whole
         self.lock = Lock()
 
     @property
@@ -104,6 +111,41 @@ class VLLMLike(ThreadingHTTPServer):
     def complete(self, body: dict[str, Any]) -> Any:
         if self.replies:
             return self.replies.pop(0)
+        model, most = self.checked(body)
+        choices = []
+        for index, (ids, steps) in enumerate(self.sample(model, body, most)):
+            finish_reason = "stop" if ids[-1] in self.stops(body) else "length"
+            choices.append({"index": index, **self.choice(body, ids, steps, finish_reason)})
+        return {"object": "text_completion", "model": body["model"], "choices": choices}
+
+    def chunks(self, body: dict[str, Any]) -> Iterator[Any]:
+        """A stream's events, a token each; one choice."""
+        if self.replies:
+            yield from self.replies.pop(0)
+            return
+        model, most = self.checked(body)
+        steps = self.steps(model, body, most)
+        yield None  # it has begun
+        for count in range(most):
+            self.going.wait(30)
+            if self.break_after == count:
+                raise ConnectionAbortedError
+            if self.stop_after == count:
+                return
+            if self.fail_after == count:
+                yield Refused(500, "InternalServerError", "EngineCore encountered an issue.").body
+                return
+            with self.lock:
+                [(token, step)] = next(steps)
+            stopped = token in self.stops(body)
+            finish_reason = "stop" if stopped else "length" if count == most - 1 else None
+            choice = {"index": 0, **self.choice(body, [token], [step], finish_reason)}
+            yield {"object": "text_completion", "model": body["model"], "choices": [choice]}
+            if stopped:
+                return
+
+    def checked(self, body: dict[str, Any]) -> tuple[PreTrainedModel | PeftModel, int]:
+        """The model, and the most tokens that it is to generate."""
         prompt, n, temperature = body["prompt"], body.get("n", 1), body.get("temperature", 1.0)
         if len(prompt) > self.max_model_len:
             said = (
@@ -117,27 +159,22 @@ class VLLMLike(ThreadingHTTPServer):
             raise Refused(400, "BadRequestError", f"temperature must be in [0, 2], got {temperature}.")
         if not 0 <= body.get("logprobs", 0) <= 20:
             raise Refused(400, "BadRequestError", "Requested sample logprobs is greater than max allowed: 20")
-        model = self.model(body["model"])
-        with torch.no_grad():
-            rows = self.sample(model, body, min(body["max_tokens"], self.max_model_len - len(prompt)), temperature)
-        choices = []
-        for index, (ids, steps) in enumerate(rows):
-            by_id = body.get("return_tokens_as_token_ids")
-            top = [
-                {(f"token_id:{token}" if by_id else f"<{token}>"): score for token, score in step.items()}
-                for step in steps
-            ]
-            logprobs = {"token_logprobs": [step[token] for token, step in zip(ids, steps, strict=True)]}
-            choices.append(
-                {
-                    "index": index,
-                    "text": "",
-                    "logprobs": {**logprobs, "top_logprobs": top},
-                    "finish_reason": "stop" if ids[-1] in self.stops(body) else "length",
-                    "token_ids": ids if body.get("return_token_ids") else None,
-                }
-            )
-        return {"object": "text_completion", "model": body["model"], "choices": choices}
+        return self.model(body["model"]), min(body["max_tokens"], self.max_model_len - len(prompt))
+
+    def choice(
+        self, body: dict[str, Any], ids: list[int], steps: list[dict[int, float]], finish_reason: str | None
+    ) -> dict[str, Any]:
+        by_id = body.get("return_tokens_as_token_ids")
+        top = [
+            {(f"token_id:{token}" if by_id else f"<{token}>"): score for token, score in step.items()} for step in steps
+        ]
+        logprobs = {"token_logprobs": [step[token] for token, step in zip(ids, steps, strict=True)]}
+        return {
+            "text": "",
+            "logprobs": {**logprobs, "top_logprobs": top},
+            "finish_reason": finish_reason,
+            "token_ids": ids if body.get("return_token_ids") else None,
+        }
 
     def stops(self, body: dict[str, Any]) -> set[int]:
         own = set() if body.get("ignore_eos") else {self.base.config.eos_token_id}
@@ -150,16 +187,33 @@ class VLLMLike(ThreadingHTTPServer):
         return self.base if self.bare or name == self.name else self.adapters[name][1]
 
     def sample(
-        self, model: PreTrainedModel | PeftModel, body: dict[str, Any], max_tokens: int, temperature: float
+        self, model: PreTrainedModel | PeftModel, body: dict[str, Any], max_tokens: int
     ) -> list[tuple[list[int], list[dict[int, float]]]]:
         """The ids of each sample, and for each of its steps the log-probs of the top and of the sampled token."""
-        n, count = body.get("n", 1), body.get("logprobs", 0)
+        n = body.get("n", 1)
+        found: list[tuple[list[int], list[dict[int, float]]]] = [([], []) for _ in range(n)]
+        done = [False] * n
+        for step in self.steps(model, body, max_tokens):
+            for index, (token, scores) in enumerate(step):
+                if not done[index]:
+                    found[index][0].append(token)
+                    found[index][1].append(scores)
+                    done[index] = token in self.stops(body)
+            if all(done):
+                break
+        return found
+
+    @torch.no_grad()
+    def steps(
+        self, model: PreTrainedModel | PeftModel, body: dict[str, Any], max_tokens: int
+    ) -> Iterator[list[tuple[int, dict[int, float]]]]:
+        """Each step's tokens, one a sample, and the log-probs of the top and of the sampled one."""
+        n, count, temperature = body.get("n", 1), body.get("logprobs", 0), body.get("temperature", 1.0)
         # As vLLM does: one generator a sample, seeded in a row.
         generators = [torch.Generator() for _ in range(n)]
         for index, generator in enumerate(generators):
             generator.manual_seed(body["seed"] + index) if body.get("seed") is not None else generator.seed()
-        found: list[tuple[list[int], list[dict[int, float]]]] = [([], []) for _ in range(n)]
-        ids, cache, done = torch.tensor([body["prompt"]] * n), None, [False] * n
+        ids, cache = torch.tensor([body["prompt"]] * n), None
         for _ in range(max_tokens):
             output = model(input_ids=ids, past_key_values=cache, use_cache=True)
             raw, cache = output.logits[:, -1].float(), output.past_key_values
@@ -168,16 +222,12 @@ class VLLMLike(ThreadingHTTPServer):
             given = (scores if self.logprobs_mode.startswith("processed") else raw).clone()
             if self.logprobs_mode.endswith("logprobs"):
                 given = given.log_softmax(dim=-1)
-            for index, token in enumerate(chosen):
-                if not done[index]:
-                    tokens = [token, *given[index].topk(count).indices.tolist()]
-                    found[index][0].append(token)
-                    found[index][1].append({token: given[index, token].item() for token in tokens})
-                    done[index] = token in self.stops(body)
-            if all(done):
-                break
+            tops = [[token, *row.topk(count).indices.tolist()] for token, row in zip(chosen, given, strict=True)]
+            yield [
+                (token, {each: row[each].item() for each in top})
+                for token, top, row in zip(chosen, tops, given, strict=True)
+            ]
             ids = torch.tensor(chosen)[:, None]
-        return found
 
     @staticmethod
     def _draw(scores: Tensor, temperature: float, generator: torch.Generator) -> int:
@@ -199,6 +249,9 @@ class Handler(BaseHTTPRequestHandler):
     def answer(self, body: dict[str, Any]) -> None:
         server = self.server
         server.asked.append((self.path, body))
+        if body.get("stream"):
+            self.stream(body)
+            return
         with server.lock:
             try:
                 reply, status = self.reply(body), 200
@@ -212,11 +265,45 @@ class Handler(BaseHTTPRequestHandler):
             self.end_headers()
             self.wfile.write(data)
 
+    def stream(self, body: dict[str, Any]) -> None:
+        """Server-sent events; a client that goes ends them."""
+        try:
+            with self.server.lock:
+                events = self.reply(body)
+                first = next(events)
+        except Refused as refusal:
+            self.send_error_body(refusal)
+            return
+        self.server.begun += 1
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        try:
+            for event in chain([first], events, ["[DONE]"]):
+                if event is not None:
+                    data = f"data: {event if isinstance(event, str) else json.dumps(event)}\n\n".encode()
+                    self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
+            self.wfile.write(b"0\r\n\r\n")
+        except ConnectionAbortedError:
+            self.close_connection = True
+        except ConnectionError:
+            self.server.aborted += 1
+            self.close_connection = True
+
+    def send_error_body(self, refusal: Refused) -> None:
+        data = json.dumps(refusal.body).encode()
+        self.send_response(refusal.status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
     def reply(self, body: dict[str, Any]) -> Any:
         server = self.server
         if server.busy:
             server.busy -= 1
-            raise Refused(503, "ServiceUnavailable", "busy")
+            raise Refused(server.busy_status, "ServiceUnavailable", "busy")
         if server.key is not None and self.headers.get("Authorization") != f"Bearer {server.key}":
             raise Refused(401, "Unauthorized", "Unauthorized")
         paths = {"/v1/models": lambda _: server.models(), "/v1/completions": server.complete}
@@ -226,7 +313,7 @@ class Handler(BaseHTTPRequestHandler):
             refusal = Refused(404, "", "")
             refusal.body = {"detail": "Not Found"}  # the framework's own
             raise refusal
-        return paths[self.path](body)
+        return server.chunks(body) if body.get("stream") else paths[self.path](body)
 
     def log_message(self, format: str, *args: Any) -> None:
         pass

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from qwen_lightning.errors import ConfigError, ExecutionError
 from qwen_lightning.rollout.base import Completion
+from qwen_lightning.rollout.vllm.cards import ModelCard, ModelCards
 from qwen_lightning.rollout.vllm.failures import LONGER, MODE, START, Busy, Refusal, Unreachable
 
 if TYPE_CHECKING:
@@ -26,26 +27,6 @@ _TOP = 5  # log-probs that show whether the temperature is in them; servers allo
 _ROUNDING = 1e-3  # by which a log-prob may be above 0, or probabilities above 1 in sum
 
 Reply = TypeVar("Reply", bound=BaseModel)
-
-
-class ModelCard(BaseModel):
-    """One model that a server has; of an adapter, `parent` names the base."""
-
-    id: str
-    root: str | None = None
-    parent: str | None = None
-    max_model_len: int | None = None
-
-    def is_base(self, name_or_path: str) -> bool:
-        """Whether it is the base model of that hub id or folder."""
-        names = [name for name in (self.id, self.root) if name]
-        return name_or_path in names or (
-            Path(name_or_path).is_dir() and Path(name_or_path).resolve() in [Path(name).resolve() for name in names]
-        )
-
-
-class _Models(BaseModel):
-    data: list[ModelCard]
 
 
 class _LogProbs(BaseModel):
@@ -92,7 +73,7 @@ class VLLMServer:
         Raises:
             ExecutionError: The server cannot be reached or refuses.
         """
-        return self._read(_Models, self._send("/models")).data
+        return self._read(ModelCards, self._send("/models")).data
 
     def load_adapter(self, name: str, folder: Path) -> None:
         """Load an adapter under a name of its own.

@@ -1,0 +1,1 @@
+"""Serving through a vLLM server, which has the backbone and the adapters."""
