@@ -30,6 +30,7 @@ CHAT = ("general", "persona")
 SIGNALS = frozenset(
     (
         *("tools", "tool_results", "history", "ddl", "graph_schema", "graph_pattern", "table_listing"),
+        "table_output",
         *("json_schema", "fields", "response_schema", *PATTERNS),
     )
 )
@@ -57,16 +58,17 @@ class Rule:
 RULES: tuple[Rule, ...] = (
     Rule("function_call", ["tools"], ["tool_results"]),
     Rule("intent_rewrite", ["asks_rewrite", "history"], ["response_schema"]),
-    Rule("text2cypher", ["graph_schema", "asks_cypher", "asks_query"]),
-    Rule("text2sql", ["ddl", "asks_sql", "asks_query"]),
-    Rule("text2cypher", ["graph_schema"], ["asks_other"]),
-    Rule("text2sql", ["ddl"], ["asks_other"]),
-    Rule("text2cypher", ["graph_pattern", "asks_cypher", "asks_query"], ["asks_other"]),
-    Rule("text2sql", ["table_listing", "asks_sql", "asks_query"], ["asks_other"]),
+    Rule("text2cypher", ["graph_schema", "asks_cypher", "asks_query"], ["asks_about"]),
+    Rule("text2sql", ["ddl", "asks_sql", "asks_query"], ["asks_about"]),
+    Rule("text2cypher", ["graph_schema"], ["asks_other", "asks_about"]),
+    Rule("text2sql", ["ddl"], ["asks_other", "asks_about"]),
+    Rule("text2cypher", ["graph_pattern", "asks_cypher", "asks_query"], ["asks_other", "asks_about"]),
+    Rule("text2sql", ["table_output"], ["asks_other", "asks_about", "asks_code"]),
+    Rule("text2sql", ["table_listing", "asks_sql", "asks_query"], ["asks_other", "asks_about"]),
     Rule("slot_json", ["response_schema", "asks_extraction"]),
     Rule("slot_json", ["response_schema"], ["asks_prose"]),
-    Rule("slot_json", ["json_schema", "asks_extraction"], ["asks_other"]),
-    Rule("slot_json", ["fields", "asks_extraction"], ["asks_other"]),
+    Rule("slot_json", ["json_schema", "asks_extraction"], ["asks_other", "asks_code"]),
+    Rule("slot_json", ["fields", "asks_extraction"], ["asks_other", "asks_code"]),
 )
 
 

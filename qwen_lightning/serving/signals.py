@@ -8,16 +8,17 @@ from dataclasses import dataclass, field
 
 from qwen_lightning.errors import RequestError
 from qwen_lightning.serving.found import Found, cut
-from qwen_lightning.serving.graph_schemas import find_graph_schemas, has_inline_pattern
+from qwen_lightning.serving.graph_listings import draws_graph, find_graphs
+from qwen_lightning.serving.graph_schemas import has_inline_pattern
 from qwen_lightning.serving.requests import ChatRequest
 from qwen_lightning.serving.slot_schemas import find_fields, find_json_schemas, find_templates, is_object_schema
-from qwen_lightning.serving.sql_schemas import find_ddl, lists_tables
+from qwen_lightning.serving.sql_schemas import find_ddl, lists_tables, prints_table
 from qwen_lightning.serving.transcripts import read_transcript
 from qwen_lightning.serving.wording import PATTERNS, compiled, wordings
 
 _TAG = re.compile(r"\A\s*\[TASK=(?P<name>[A-Za-z0-9_]+)(?P<options>(?:\|[^\]|=\n]+=[^\]|\n]*)*)\][ \t]*(?:\n|\Z)")
 #: Wording of the last user turn alone; other wording counts in system messages and earlier user turns too.
-_LAST_TURN = frozenset(("asks_other", "asks_prose"))
+_LAST_TURN = frozenset(("asks_other", "asks_about", "asks_code", "asks_prose"))
 _DEFAULT = compiled(PATTERNS)
 
 
@@ -90,7 +91,7 @@ def read_signals(request: ChatRequest, more: Mapping[str, tuple[re.Pattern[str],
             continue
         text = message.content
         ddl = find_ddl(text)
-        graphs = [] if ddl else find_graph_schemas(text)
+        graphs = [] if ddl else find_graphs(text)
         jsons = find_json_schemas(text)
         for kind, pieces in (("ddl", ddl), ("graph_schema", graphs), ("json_schema", jsons)):
             if pieces:
@@ -101,7 +102,9 @@ def read_signals(request: ChatRequest, more: Mapping[str, tuple[re.Pattern[str],
             last_text = rest
         if not ddl and lists_tables(rest):
             evidence.setdefault("table_listing", "tables listed with their columns")
-        if not graphs and not ddl and has_inline_pattern(rest):
+        if not ddl and prints_table(rest):
+            evidence.setdefault("table_output", "columns as a database prints them")
+        if not graphs and not ddl and (has_inline_pattern(rest) or draws_graph(rest)):
             evidence.setdefault("graph_pattern", "a graph pattern amid the text")
     words = wordings("\n".join(instructing), {**_DEFAULT, **(more or {})})
     of_last = wordings(last_text, {name: _DEFAULT[name] for name in _LAST_TURN})

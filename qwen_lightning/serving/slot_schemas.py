@@ -71,7 +71,7 @@ _SPLIT = re.compile(r"\s*[,;，；、]\s*(?:and\s+)?|\s+and\s+|\s*和\s*")
 def find_json_schemas(text: str) -> list[Found]:
     """The JSON Schemas of objects in a text; one that is wrapped as OpenAI's `json_schema` comes without its wrap."""
     found = []
-    for start, end, value in _objects(text):
+    for start, end, value in json_objects(text):
         schema = value
         for key in ("json_schema", "schema", "parameters"):
             if not is_object_schema(schema) and isinstance(schema.get(key), dict):
@@ -84,7 +84,7 @@ def find_json_schemas(text: str) -> list[Found]:
 def find_templates(text: str) -> list[Found]:
     """JSON objects whose values are all left open, or name types, each as the JSON Schema that it stands for."""
     found = []
-    for start, end, value in _objects(text):
+    for start, end, value in json_objects(text):
         schema = _of_template(value) if value and not is_object_schema(value) else None
         if schema is not None:
             found.append(unwrap(text, start, end, schema))
@@ -143,7 +143,7 @@ def is_object_schema(value: Any) -> bool:
     return kind == "object" and all(isinstance(part, dict | bool) for part in value["properties"].values())
 
 
-def _objects(text: str) -> list[tuple[int, int, dict[str, Any]]]:
+def json_objects(text: str) -> list[tuple[int, int, dict[str, Any]]]:
     decoder, found, at, failed = json.JSONDecoder(), [], 0, 0
     while failed < _MOST_BROKEN and (at := text.find("{", at)) >= 0:
         try:

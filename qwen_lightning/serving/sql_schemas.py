@@ -38,8 +38,19 @@ _COMMENT = re.compile(r"\s*(?:--[^\n]*(?:\n|$)|/\*[\s\S]*?\*/)")
 _TRAILING = re.compile(r"[ \t]*--[^\n]*|\s*/\*[\s\S]*?\*/")
 _COLUMN = re.compile(r"(?:[\w$]+|\"[^\"]+\"|`[^`]+`|\[[^\]]+\])\s+[A-Za-z]\w*")
 _LEADING = re.compile(r"(?:^[ \t]*--[^\n]*\n\s*|^[ \t]*/\*(?:(?!\*/)[\s\S])*\*/\s*)+\Z", re.MULTILINE)
-_NAME = r"[A-Za-z_]\w*"
-#: `singer(id, name)`, `# singer ( id, name )`, `Table singer, columns = [*, id, name]`, `Table singer: id, name`.
+_NAME = r"[^\W\d]\w*"
+_SQL_TYPE = (
+    r"(?:(?:big|small|tiny|medium)?int(?:eger|\d+)?|(?:big|small)?serial|(?:var|n|nvar|b)?char(?:acter)?(?:\s+varying)?|text|string"
+    r"|numeric|decimal|number|money|real|float\d*|double(?:\s+precision)?|date|time|datetime\d*|timestamp(?:tz)?|bool(?:ean)?"
+    r"|uuid|jsonb?|bytea|blob|enum|varchar2?)\b"
+)
+_ITEM = rf"`?{_NAME}`?(?:\s+{_SQL_TYPE}(?:\(\d+(?:,\s*\d+)?\))?)?(?:\s+(?:PK|FK|primary key|not null))?"
+#: `singer(id, name)` anywhere; two of them, or one behind the word table, list a schema.
+_CALL = rf"{_NAME}(?:\.{_NAME})?\s*[(（]\s*{_ITEM}(?:\s*[,，、]\s*{_ITEM})+\s*[)）]"
+_CALLS = re.compile(_CALL, re.I)
+_TYPED_ITEM = rf"`?{_NAME}`?\s+{_SQL_TYPE}(?:\(\d+(?:,\s*\d+)?\))?"
+#: `singer(id, name)`, `# singer ( id, name )`, `Table singer, columns = [*, id, name]`, `Table singer: id, name`, and
+#: columns a line: two names with their types, as psql, MySQL, Markdown, Prisma and DBML have them.
 _LISTINGS = (
     re.compile(
         rf"^\s*(?:[-*#•]\s*"
@@ -49,6 +60,26 @@ _LISTINGS = (
     re.compile(rf"^\s*(?:[-*#•]\s*)?(?:table\s+)?{_NAME}\s*[,:|]\s*(?:columns?|fields?)\s*[=:]\s*\[?", re.I | re.M),
     re.compile(rf"^\s*(?:[-*#•]\s*)?(?:table|表)\s*[:：]?\s*[`*\"]*{_NAME}[`*\"]*\s*[:：(（]", re.I | re.M),
     re.compile(r"^\s*\|?\s*(?:column|column_name|字段|列名)\s*\|\s*(?:type|data[_ ]?type|类型)", re.I | re.M),
+    re.compile(rf"(?:\btables?\b|表)[^\n.。(（]{{0,40}}?\s*[`'\"]?{_CALL}", re.I),
+    re.compile(rf"{_NAME}\s*[(（]\s*{_TYPED_ITEM}\s*[,，、]\s*{_TYPED_ITEM}", re.I),
+    re.compile(rf"\btable\s+[`'\"]?[\w.]+[`'\"]?\s+(?:has|have|with|contains?)\s+(?:the\s+)?(?:columns?|fields?)\b", re.I),
+    re.compile(rf"(?:^[ \t]*[-*|]?[ \t]*[`\"\[]?{_NAME}[`\"\]]?[ \t]*[:|]?[ \t]*\[?{_SQL_TYPE}[^\n]*\n?){{2}}", re.I | re.M),
+    # Three or more names behind each of two lines' colons: `singer: id, name, age`.
+    re.compile(
+        rf"(?:(?:^|[|;])[ \t]*[-*•\d.]*[ \t]*`?[^\s:：|]{{1,40}}(?:[ \t]\w+)?`?[ \t]*[:：][ \t]*"
+        rf"(?:`?{_NAME}`?[ \t]*[,，][ \t]*){{1,40}}`?{_NAME}`?[ \t]*\n?){{2}}",
+        re.I | re.M,
+    ),
+    # Models of an ORM.
+    re.compile(r"^\s*(?:__tablename__\s*=|class \w+\((?:\w+\.)?(?:Base|Model|SQLModel|DeclarativeBase)\)\s*:)", re.M),
+    re.compile(r"^\s*model\s+\w+\s*\{[^{}]*@(?:id|unique|relation)\b", re.M),
+    re.compile(r"\"tables\"\s*:\s*[\[{]|\"columns\"\s*:\s*\["),
+)
+#: What a database prints of a table, which nobody types: psql's `\d`, MySQL's `DESC`, the information schema.
+_OUTPUT = (
+    re.compile(r"^\s*Table \"[\w.$]+\"\s*\n\s*Column\s*\|\s*Type\b", re.M),
+    re.compile(r"^\s*\|\s*Field\s*\|\s*Type\s*\|\s*Null\s*\|", re.M | re.I),
+    re.compile(r"^\s*\|?\s*table_name\s*\|\s*column_name\s*\|\s*data_type\b", re.M | re.I),
 )
 
 
@@ -81,7 +112,14 @@ def find_ddl(text: str) -> list[Found]:
 
 def lists_tables(text: str) -> bool:
     """Whether a text names tables with their columns in another way than DDL."""
-    return any(listing.search(text) for listing in _LISTINGS)
+    if any(listing.search(text) for listing in _LISTINGS):
+        return True
+    return len({call.group() for call in _CALLS.finditer(text)}) > 1
+
+
+def prints_table(text: str) -> bool:
+    """Whether a text holds what a database prints of a table's columns."""
+    return any(output.search(text) for output in _OUTPUT)
 
 
 def _starts_statement(text: str, start: int) -> bool:

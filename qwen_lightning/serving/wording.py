@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 
-#: Signal to patterns, any of which is enough; read without regard to case, over all that a request's user says.
-PATTERNS: dict[str, tuple[str, ...]] = {
+_PATTERNS: dict[str, tuple[str, ...]] = {
     "asks_sql": (
         r"\b(?:postgre(?:s|sql)?|my|sqlite|t-?|pl/?)?sql\b(?!\s*injection)",
+        r"\b(?:postgres|mariadb|sqlite3?|duckdb|big ?query|clickhouse|redshift)\b",
         r"\bselect statement\b",
     ),
     "asks_cypher": (r"\bcypher\b", r"\bneo4j\b", r"\bgraph (?:database|db|query)\b", r"图数据库|图查询"),
@@ -17,16 +17,23 @@ PATTERNS: dict[str, tuple[str, ...]] = {
         r"translate|turn|need|only|into|parse)\b[^.?\n]{0,60}\b(?:\w*sql|cypher|(?:database|graph) quer(?:y|ies))\b",
         r"\ba query (?:to|that|for|which)\b",
         r"\b(?:\w*sql|cypher)(?: (?:query|statement|code))?\s*[:：]|\btext[- ]?(?:to|2)[- ]?(?:sql|cypher)\b",
-        r"(?:写|生成|给出|输出|返回|编写|转换|翻译|回答|转[成为])[^。？\n]{0,30}(?:sql|cypher|查询)",
+        r"(?:写|生成|给|输出|返回|编写|转换|翻译|回答|转[成为]|用)[^。？\n]{0,30}(?:sql|cypher|查询)",
+        r"\b(?:sql|cypher)\s+(?:pls|plz|please|that|which|for|to|returns?|finds?)\b"
+        r"|(?m:^\W*(?:\w*sql|cypher)(?: query)?\W*$)",
+        r"\b(?:as|in|using|use|via|the)\s+(?:\w+\s)?(?:\w*sql|cypher)\b(?!\s+(?:table|schema|server|database)s?\b)",
     ),
     "asks_extraction": (
-        r"\b(?:extract|pull out|parse out|fill(?: in| out)?|identify and return|capture)\b",
-        r"\bslots?\b.{0,20}\bfill|\bslot[- ]filling\b",
+        r"\b(?:extra?c?t(?:s|ing)?|(?:information|entity|data) extraction|pull\b[^.\n]{0,20}\bout|parse out|fill(?: in| out)?"
+        r"|identify and return|capture)\b",
+        r"\bslots?\b.{0,20}\bfill|\bslot[- ]filling\b|(?m:^\W*slots?\s*[:：])|\bdialogue state\b",
+        r"\b(?:named[- ])?entit(?:y|ies) (?:recognition|types?)\b",
+        r"\b(?:answer|reply|respond|return|output|give|giv|write|produce|format\w*)\b[^.\n]{0,30}\bjson\b",
         r"\b(?:answer|reply|respond|return|output|give|write|produce)\b[^.\n]{0,60}\b(?:json|object)\b[^.\n]{0,60}"
         r"\b(?:schema|fields?|slots?|keys?)\b",
         r"\bjson\b[^.\n]{0,30}\b(?:schema|fields?|slots?|keys?|template)\b",
         r"\b(?:produce|make|build|emit|parse|convert|turn|map|represent)\b[^.\n]{0,80}\bjson\b",
-        r"提取|抽取|解析|填充|填写|识别出|槽位",
+        r"提取|抽取|解析|填充|填写|识别|找出|槽位",
+        r"(?:整理|转换|转|变|归纳|填|返回|输出|给出|以|用|表示)[^。\n]{0,10}json|json[^。\n]{0,6}(?:格式|形式|输出|返回|表示)",
         r"(?:按照?|根据|符合|使用)[^。\n]{0,20}(?:json|schema|模式|格式|字段)",
     ),
     "asks_rewrite": (
@@ -47,7 +54,28 @@ PATTERNS: dict[str, tuple[str, ...]] = {
         r"(?:最后一[句轮个条]|最后的|当前)[^\n]{0,40}(?:改写|重写|补全|还原|改成)|指代消解"
         r"|省略补全|意图改写|(?:问题|查询|query)改写",
     ),
+    # The query or the table that is there is itself the matter: why it is slow, how it looks in another dialect.
+    "asks_about": (
+        r"\bwhy\b[^.?\n]{0,60}\b(?:slow\w*|ignored|fail\w*|errors?|wrong|not (?:used|working?|using))\b",
+        r"\b(?:is|are|runs?|too|so|very) slow\b|\b(?:run|make|made|speed)\b[^.?\n]{0,20}\b(?:faster|it up|query up)\b",
+        r"\b(?:optimi[sz]e|debug|fix)\b[^.?\n]{0,40}\b(?:quer(?:y|ies)|sql|cypher|indexe?s?|errors?)\b",
+        r"\b(?:convert|translate|port|migrate|rewrite|change|turn)\s+(?:this|these|the|my|our|following|it)\b"
+        r"(?:\s+(?:above|below|following))?\s+(?:[\w-]+\s+)?(?:tables?|ddl|schemas?|dump|create table|(?:sql|cypher|select)"
+        r" (?:quer(?:y|ies)|statements?|script)|models?)\b[^.?\n]{0,20}\b(?:to|into)\b",
+        r"为什么[^。？\n]{0,20}(?:慢|报错|没有?生效|不生效|失效|不对|出错)|(?:怎么|如何|帮我)优化|有什么问题",
+    ),
+    # Code that does it is asked for, not what the code would give.
+    "asks_code": (
+        r"\bhow (?:do|can|could|should|would|to)\b[^.?\n]{0,40}\b(?:extract|parse|get|pull|convert|detect|fill|serial|read)",
+        r"\b(?:write|implement|create|build|develop|generate|design|give me|show me|need|want)\b[^.?\n]{0,60}\b(?:function|script"
+        r"|regex(?:es|p)?|regular expression|program|code|parser|method|snippet|one-?liner|command|api|app|prompt|tool"
+        r"|service|library|tests?)\b",
+        r"(?:写|实现|编写|开发|设计)[^。？\n]{0,20}(?:函数|脚本|程序|正则|代码|方法|接口|工具)|(?:如何|怎么|怎样)[^。？\n]{0,10}(?:提取|抽取|解析)",
+    ),
     "asks_other": (
+        r"(?<!not )(?<!n't )(?<!no )\b(?:explain|understand)\b[^.?\n]{0,40}\b(?:quer(?:y|ies)|sql|cypher|indexe?s?|errors?)\b",
+        r"\bwhat (?:does|do)\b[^.?\n]{0,90}\b(?:do|mean)\s*\?|\bnormal form\b",
+        r"\b(?:should i|is it better|better to|best (?:way|practices?))\b[^.?\n]{0,60}\b(?:model|design|use|store|structure|represent)",
         r"\b(?:review|critique|improve|normali[sz]e|refactor|redesign|document)\b[^.?\n]{0,30}\btables?\b",
         r"\b(?:explain|describe|review|critique|improve|normali[sz]e|document|refactor|migrate"
         r"|redesign|discuss|evaluate|"
@@ -80,6 +108,13 @@ PATTERNS: dict[str, tuple[str, ...]] = {
         r"design|act as|pretend)\b",
         r"\A\W*(?:请|请你|帮我)?(?:写|创作|编写|翻译|总结|解释|计算)",
     ),
+}
+
+#: Signal to patterns, any of which is enough; read without regard to case, over all that a request's user says. Their
+#: `\b` and `\w` know ASCII alone, so that Latin words between Chinese ones are words too.
+PATTERNS: dict[str, tuple[str, ...]] = {
+    name: texts if name == "asks_prose" else tuple(f"(?a:{text})" for text in texts)
+    for name, texts in _PATTERNS.items()
 }
 
 #: SQL dialect to what names it.
@@ -115,7 +150,7 @@ def compiled(patterns: dict[str, tuple[str, ...]]) -> dict[str, tuple[re.Pattern
     return {name: tuple(re.compile(text, re.IGNORECASE) for text in texts) for name, texts in patterns.items()}
 
 
-_COMPILED_DIALECTS = {name: re.compile(pattern, re.IGNORECASE) for name, pattern in DIALECTS.items()}
+_COMPILED_DIALECTS = {name: re.compile(f"(?a:{pattern})", re.IGNORECASE) for name, pattern in DIALECTS.items()}
 
 
 def named_dialects(text: str) -> list[str]:
