@@ -121,12 +121,13 @@ def serve(make_engine: MakeEngine, adapters: Path, renderer: ChatRenderer) -> It
         settings: HTTPSettings | None = None,
         asked: RequestLimits | None = None,
         grace: float = 0.0,
+        databases: Path | None = None,
         **limits: int,
     ) -> Running:
         engine = make_engine(**limits)
         if says is not None:
             script(engine, renderer, says)
-        planner = load_planner([], str(adapters))
+        planner = load_planner([], str(adapters), databases)
         service = ChatService(engine, planner, renderer, AnswerChecker(planner.tasks, verify), asked)
         made.append(Running(service, settings, grace))
         return made[-1]

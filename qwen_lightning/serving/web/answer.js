@@ -28,17 +28,14 @@ class Answer {
     return node;
   }
 
-  /** Reads the answer to its end; a fault is shown, and told to who asked. */
+  /** Reads the answer to its end, and shows what its query returns. */
   async read(response, signal) {
     const body = this.find(".text");
     try {
       for await (const chunk of chunksOf(response, signal)) this.take(chunk, body);
-    } catch (error) {
+    } finally {
       this.settle(body);
-      if (signal.aborted) this.say(".figures", "Stopped.");
-      throw error;
     }
-    this.settle(body);
     this.showFigures();
     this.showVerdict();
     if (this.language && this.text) await this.runQuery(queryIn(this.text));
@@ -113,6 +110,10 @@ class Answer {
     this.say(".fault", line);
   }
 
+  showStopped() {
+    this.say(".figures", "Stopped.");
+  }
+
   async copy() {
     const button = this.find(".copy");
     try {
@@ -144,7 +145,7 @@ class Answer {
     button.disabled = true;
     try {
       const response = await call("v1/query", { database: database.id, language: this.language, query });
-      const { columns, rows, truncated, seconds } = exactly(await response.text());
+      const { columns, rows, truncated, seconds } = await response.json();
       fillTable(this.find("table"), columns, rows);
       scroll.hidden = columns.length === 0;
       const count = `${truncated ? "the first " : ""}${rows.length} row${rows.length === 1 ? "" : "s"}`;

@@ -43,18 +43,19 @@ function indented(text) {
 
 /** Fills a table with columns and rows of JSON values. */
 function fillTable(table, columns, rows) {
-  const amounts = columns.map((_, at) => rows.length > 0 && rows.every((row) => row[at] === null || isAmount(row[at])));
+  const amounts = columns.map((_, at) => rows.some((row) => isAmount(row[at])) && rows.every((row) => row[at] === null || isAmount(row[at])));
   const head = columns.map((name, at) => element("th", { scope: "col", className: amounts[at] ? "amount" : "" }, name));
   const body = rows.map((row) =>
     element("tr", {}, ...row.map((value, at) => element("td", { className: value === null ? "null" : amounts[at] ? "amount" : "" }, shown(value)))));
   table.replaceChildren(element("thead", {}, element("tr", {}, ...head)), element("tbody", {}, ...body));
 }
 
-const isAmount = (value) => typeof value === "number" || typeof value === "bigint";
+/** Numbers; those that no double holds come as text. */
+const isAmount = (value) => typeof value === "number" || /^-?\d+(\.\d+)?$/.test(value ?? "");
 
 function shown(value) {
   if (value === null) return "NULL";
-  if (typeof value === "object") return JSON.stringify(value, (_, item) => (typeof item === "bigint" ? `${item}` : item));
+  if (typeof value === "object") return JSON.stringify(value);
   return `${value}`;
 }
 

@@ -15,8 +15,7 @@ const TALK = "Rewrite the last question so that it stands alone.\n\nUser: Show t
 
 /** Name to the fields that it fills; what it does not name is emptied. */
 function examplesFor(databases) {
-  const sql = databases.find((database) => database.language === "sql");
-  const graph = databases.find((database) => database.language === "cypher");
+  const [sql, graph] = ["sql", "cypher"].map((language) => databases.find((database) => database.language === language && database.schema));
   return {
     SQL: { question: sqlQuestion(sql?.schema ?? SHOP), schema: sql?.schema ?? SHOP, database: sql },
     Cypher: { question: graphQuestion(graph?.schema ?? GRAPH), schema: graph?.schema ?? GRAPH, database: graph },

@@ -18,37 +18,49 @@ function askForKey() {
 
 // ------------------------------------------------------------------ lists
 
+const list = async (path) => (await (await call(path)).json()).data;
+
 async function load() {
   at("notice").hidden = true;
+  showExamples(true);
   try {
-    const [models, found] = await Promise.all(["v1/models", "v1/databases"].map(async (path) => (await (await call(path)).json()).data));
-    databases = found;
-    fillLists(models);
+    fillModels(await list("v1/models"));
     at("forget").hidden = sessionStorage.getItem(KEY) === null;
+    at("database").options[0].textContent = "loading…";  // the first who asks waits for all to be opened
+    databases = await list("v1/databases");
+    fillDatabases();
   } catch (error) {
     at("notice").textContent = reported(error);
     at("notice").hidden = false;
+  } finally {
+    at("database").options[0].textContent = "none";
+    showExamples(false);
   }
-  showExamples();
 }
 
-function fillLists(models) {
+function fillModels(models) {
   const options = models.map(({ id, tasks }) => element("option", { value: id }, id === "base" ? "base: no adapter" : tasks?.length ? `${id}: ${tasks.join(", ")}` : id));
   at("model").replaceChildren(at("model").options[0], ...options);
-  const groups = [["sql", "SQL"], ["cypher", "Cypher"]].map(([language, label]) => {
-    const listed = databases.map((database, index) => [database, index]).filter(([database]) => database.language === language);
-    return element("optgroup", { label }, ...listed.map(([database, index]) => element("option", { value: index }, `${database.id} (${label})`)));
-  });
-  at("database").replaceChildren(at("database").options[0], ...groups.filter((group) => group.children.length));
-  at("database").disabled = databases.length === 0;
-  at("no-databases").hidden = databases.length > 0;
   const adapters = models.filter((model) => model.id !== "base").length;
   at("about").textContent = `One backbone, ${adapters} adapter${adapters === 1 ? "" : "s"}. Ask something: the router picks one and says why.`;
 }
 
-function showExamples() {
+function fillDatabases() {
+  const groups = [["sql", "SQL"], ["cypher", "Cypher"]].map(([language, label]) => {
+    const listed = databases.map((database, index) => [database, index]).filter(([database]) => database.language === language);
+    const options = listed.map(([{ id, error = "" }, index]) =>
+      element("option", { value: index, disabled: error !== "", title: error }, `${id} (${error ? "cannot be read" : label})`));
+    return element("optgroup", { label }, ...options);
+  });
+  at("database").replaceChildren(at("database").options[0], ...groups.filter((group) => group.children.length));
+  at("database").disabled = databases.length === 0;
+  at("no-databases").hidden = databases.length > 0;
+}
+
+/** Those of queries wait for the databases. */
+function showExamples(loading) {
   const buttons = Object.entries(examplesFor(databases)).map(([name, fields]) =>
-    element("button", { type: "button", onclick: () => fill(fields) }, name));
+    element("button", { type: "button", disabled: loading && Boolean(fields.schema), onclick: () => fill(fields) }, name));
   at("examples").replaceChildren(element("span", { className: "hint" }, "Examples"), ...buttons);
 }
 
@@ -149,8 +161,9 @@ async function ask() {
     await answer.read(await call("v1/chat/completions", asked, running.signal), running.signal);
     at("status").textContent = `${answer.routing.adapter} has answered: ${answer.state}.`;
   } catch (error) {
-    if (running.signal.aborted) at("status").textContent = "Stopped.";
+    if (running.signal.aborted) answer.showStopped();
     else answer.showFault(reported(error));
+    at("status").textContent = "";
   } finally {
     begin(false);
   }
@@ -158,8 +171,8 @@ async function ask() {
 
 function begin(asking) {
   running = asking ? new AbortController() : null;
-  if (!asking && document.activeElement === at("stop")) at("send").focus();
   at("send").disabled = asking;
+  if (!asking && document.activeElement === at("stop")) at("send").focus();
   at("stop").hidden = !asking;
 }
 

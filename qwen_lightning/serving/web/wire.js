@@ -67,9 +67,3 @@ async function* chunksOf(response, signal) {
     }
   }
 }
-
-/** Decoded JSON, in which whole numbers that are too long for a JavaScript number keep all their digits. */
-function exactly(text) {
-  return JSON.parse(text, (_, value, context) =>
-    Number.isInteger(value) && !Number.isSafeInteger(value) && /^-?\d+$/.test(context?.source ?? "") ? BigInt(context.source) : value);
-}
