@@ -11,7 +11,14 @@ from qwen_lightning.serving.found import Found, cut
 from qwen_lightning.serving.graph_listings import draws_graph, find_graphs
 from qwen_lightning.serving.graph_schemas import has_inline_pattern
 from qwen_lightning.serving.requests import ChatRequest
-from qwen_lightning.serving.slot_schemas import find_fields, find_json_schemas, find_templates, is_object_schema
+from qwen_lightning.serving.slot_listings import find_slot_listings
+from qwen_lightning.serving.slot_schemas import (
+    find_fields,
+    find_json_schemas,
+    find_templates,
+    is_object_schema,
+    wants_json,
+)
 from qwen_lightning.serving.sql_schemas import find_ddl, lists_tables, prints_table
 from qwen_lightning.serving.transcripts import read_transcript
 from qwen_lightning.serving.wording import PATTERNS, compiled, wordings
@@ -113,9 +120,14 @@ def read_signals(request: ChatRequest, more: Mapping[str, tuple[re.Pattern[str],
     if wanted is not None and is_object_schema(wanted.json_schema):
         evidence["response_schema"] = f"response_format with {len(wanted.json_schema['properties'])} fields"
     elif not found["json_schema"] and "asks_extraction" in evidence:
+        for_json = wants_json("\n".join(instructing))
         for index, message in enumerate(request.messages):
             if message.role in ("system", "developer") or (message.role == "user" and index == last):
-                fields = find_templates(message.content) or find_fields(message.content)
+                fields = (
+                    find_templates(message.content)
+                    or find_fields(message.content, for_json)
+                    or find_slot_listings(message.content)
+                )
                 if fields:
                     found["fields"][index] = fields
     for kind, name in (

@@ -9,7 +9,8 @@ from typing import Any
 from qwen_lightning.serving.found import Found
 from qwen_lightning.serving.sql_schemas import unwrap
 
-_TYPES = {
+#: What users call a type, to JSON Schema's name of it.
+TYPES = {
     **dict.fromkeys(("string", "str", "text", "字符串", "文本"), "string"),
     **dict.fromkeys(("integer", "int", "整数"), "integer"),
     **dict.fromkeys(("number", "float", "double", "数字", "数值"), "number"),
@@ -31,6 +32,9 @@ _CHINESE = re.compile(
 )
 _WORD = r"[\w`\"'-]+"
 _QUOTED = r"[`\"'“‘][^`\"'“”‘’\n]{1,60}[`\"'”’]"
+_HAN = r"[^\s、，,。：:；;！？!?“”\"'（）()\[\]{}和与及]{1,12}"
+_HAN_LIST = rf"{_HAN}(?:(?:、|和|与|以及|及|，和){_HAN})+"
+_TAKE = r"(?:提取|抽取|识别|找出|解析|获取|抽出|提炼|列出)(?:出|一下)?(?:以下|下列)?"
 #: Lists without a colon before them: `extract name and city from`, `keys "name" and "city"`, `抽取姓名、电话等字段`.
 _INLINE = (
     re.compile(
@@ -45,12 +49,35 @@ _INLINE = (
     ),
     re.compile(rf"\b{_FIELDS}\s+(?P<list>{_QUOTED}(?:\s*(?:,|and|,\s*and)\s*{_QUOTED})*)", re.IGNORECASE),
     re.compile(rf"\b{_FIELDS}\s+(?P<list>\w+(?:\s*,\s*(?:and\s+)?\w+)+)(?=\s*[:.\n])", re.IGNORECASE),
+    re.compile(rf"\b{_FIELDS}\s*(?:>|[(\[{{])\s*(?P<list>[\w -]{{1,40}}(?:\s*,\s*[\w -]{{1,40}})*)\s*[)\]}}<]", re.IGNORECASE),
+    re.compile(
+        r"(?:字段|槽位|键名?|属性|实体类型|(?a:\b(?:keys?|slots?)))(?:名称?)?(?:分别)?(?:为|是|有|包括|包含)\s*[:：]?\s*"
+        rf"(?P<list>{_HAN}(?:\s*[、，,和]\s*{_HAN})+)"
+    ),
     re.compile(
         r"(?:提取|抽取"
         r"|识别)出?\s*(?P<list>[^\s、，,。：:]{1,20}(?:[、，,][^\s、，,。：:]{1,20}?)+?)\s*(?:这)?[一二两三四五六七八九十几\d]*[个项]?(?:字段"
         r"|槽位|信息|参数|属性)"
     ),
 )
+_ITEM_WORD = r"(?!(?:from|in|as|and|or|out|of|for|with|mentioned|to|into|is|are)\b)[\w'-]{1,40}"
+_PHRASE = rf"{_ITEM_WORD}(?:[ \t]+{_ITEM_WORD}){{0,3}}"
+#: Lists that name fields only where JSON is wanted: the same words ask for an essay's main ideas.
+_FOR_JSON = (
+    re.compile(
+        r"\b(?:extra?c?t(?:ing)?|pull(?: out)?|get|find|identify|parse(?: out)?|list|return|give me|detect|recogni[sz]e|capture)"
+        rf"\s+(?P<list>{_PHRASE}(?:\s*,\s*{_PHRASE}){{0,30}}(?:\s*,?\s+and\s+|\s*,\s*){_PHRASE})"
+        r"(?=\s+(?:from|in|out of|as|of|mentioned|for|and)\b|\s*[.:?\n]|\s*\Z)",
+        re.IGNORECASE,
+    ),
+    re.compile(
+        rf"{_TAKE}(?:[“\"][^”\"\n]{{1,300}}[”\"]|[^，。：:、“”\n]{{0,30}}?)(?:中|里|内|里面|当中)(?:提到)?的?(?P<list>{_HAN_LIST})"
+    ),
+    re.compile(rf"{_TAKE}\s*(?P<list>{_HAN_LIST})"),
+)
+_DETERMINER = re.compile(r"(?:the|a|an|any|all|its|their|his|her|each)\s+", re.IGNORECASE)
+_JSON = re.compile(r"(?a:\bjson\b)", re.IGNORECASE)
+_HAN_END = re.compile(r"(?:等)?(?:这)?(?:[一二两三四五六七八九十几\d]+[个项])?(?:字段|信息|槽位|参数|属性|并)?$|这[一二两三四五六七八九十几\d]+[个项].*$")
 _BULLET = re.compile(r"[ \t]*(?:[-*•]|\d+[.)、])[ \t]*(?P<item>\S[^\n]*)(?:\n|$)")
 _ITEM = re.compile(
     r"[`\"'*]*(?P<name>[^`\"'*:：()（）\n]+?)[`\"'*]*\s*(?:[(（](?P<kind>[^)）\n]*)[)）])?[`\"'*]*\s*(?:(?:[:：]"
@@ -65,7 +92,7 @@ _TEXT_FOLLOWS = re.compile(
     re.IGNORECASE,
 )
 _LIST_FOLLOWS = re.compile(r"\b(?:following|these|below)\b|以下|下列|如下|这些|下面", re.IGNORECASE)
-_SPLIT = re.compile(r"\s*[,;，；、]\s*(?:and\s+)?|\s+and\s+|\s*和\s*")
+_SPLIT = re.compile(r"\s*[,;，；、]\s*(?:and\s+|和)?|\s+and\s+|\s*(?:以及|[和与及])\s*")
 
 
 def find_json_schemas(text: str) -> list[Found]:
@@ -91,11 +118,27 @@ def find_templates(text: str) -> list[Found]:
     return found
 
 
-def find_fields(text: str) -> list[Found]:
-    """Lists of fields in a text, each as a JSON Schema that has no type where the text gives none."""
-    found = _listed_inline(text)
+def find_fields(text: str, for_json: bool = False) -> list[Found]:
+    """Lists of fields in a text, each as a JSON Schema that has no type where the text gives none.
+
+    Args:
+        text: The text.
+        for_json: JSON is wanted, so that a looser list of things to extract is one of fields.
+    """
+    found = _listed_inline(text, _INLINE)
     if found:
         return found
+    found = _listed_after_label(text)
+    return found or (_listed_inline(text, _FOR_JSON) if for_json else [])
+
+
+def wants_json(text: str) -> bool:
+    """Whether a text speaks of JSON."""
+    return bool(_JSON.search(text))
+
+
+def _listed_after_label(text: str) -> list[Found]:
+    found: list[Found] = []
     for match in sorted([*_ENGLISH.finditer(text), *_CHINESE.finditer(text)], key=lambda match: match.start()):
         if found and match.start("list") < found[-1].end:
             continue
@@ -121,17 +164,14 @@ def find_fields(text: str) -> list[Found]:
     return found
 
 
-def _listed_inline(text: str) -> list[Found]:
-    for pattern in _INLINE:
-        found = []
+def _listed_inline(text: str, patterns: tuple[re.Pattern[str], ...]) -> list[Found]:
+    for pattern in patterns:
         for match in pattern.finditer(text):
-            named = _named([item for item in _SPLIT.split(match["list"].strip()) if item], sure=True)
-            if named:
-                found.append(
-                    Found(match.start("list"), match.end("list"), {"type": "object", "properties": named}, inline=True)
-                )
-        if found:
-            return found[:1]
+            listed = _HAN_END.sub("", match["list"].strip())
+            items = [_DETERMINER.sub("", item, count=1) for item in _SPLIT.split(listed) if item]
+            if named := _named(items, sure=True):
+                schema = {"type": "object", "properties": named}
+                return [Found(match.start("list"), match.start("list") + len(listed), schema, inline=True)]
     return []
 
 
@@ -144,6 +184,7 @@ def is_object_schema(value: Any) -> bool:
 
 
 def json_objects(text: str) -> list[tuple[int, int, dict[str, Any]]]:
+    """The outermost JSON objects of a text, each with where it begins and ends."""
     decoder, found, at, failed = json.JSONDecoder(), [], 0, 0
     while failed < _MOST_BROKEN and (at := text.find("{", at)) >= 0:
         try:
@@ -165,8 +206,8 @@ def _of_template(value: dict[str, Any]) -> dict[str, Any] | None:
             if inner is None:
                 return None
             properties[name] = inner
-        elif isinstance(item, str) and item.strip().lower() in _TYPES:
-            properties[name] = {"type": _TYPES[item.strip().lower()]}
+        elif isinstance(item, str) and item.strip().lower() in TYPES:
+            properties[name] = {"type": TYPES[item.strip().lower()]}
         elif item is None or item == {} or (isinstance(item, str) and _OPEN_VALUE.fullmatch(item)):
             properties[name] = {}
         elif isinstance(item, list) and all(isinstance(i, str) and _OPEN_VALUE.fullmatch(i) for i in item):
@@ -203,13 +244,13 @@ def _named(items: list[str], sure: bool) -> dict[str, Any]:
             return {}
         field: dict[str, Any] = {}
         said = [part.strip() for part in (match["kind"] or "").split(",")]
-        kind = next((_TYPES[part.lower()] for part in said if part.lower() in _TYPES), None)
+        kind = next((TYPES[part.lower()] for part in said if part.lower() in TYPES), None)
         text = match["text"] or ""
-        if kind is None and text.strip().lower() in _TYPES:
-            kind, text = _TYPES[text.strip().lower()], ""
+        if kind is None and text.strip().lower() in TYPES:
+            kind, text = TYPES[text.strip().lower()], ""
         if kind:
             field["type"] = kind
-        rest = "; ".join(part for part in (*(p for p in said if p and p.lower() not in _TYPES), text.strip()) if part)
+        rest = "; ".join(part for part in (*(p for p in said if p and p.lower() not in TYPES), text.strip()) if part)
         if rest:
             field["description"] = rest
         fields[name] = field
