@@ -51,6 +51,9 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument(
         "--tolerance", type=float, default=1e-4, help="of a token's log-prob between two batches; fp32 takes 1e-5"
     )
+    found.add_argument(
+        "--together", type=int, default=32, metavar="N", help="requests at once for throughput; at most `--running`"
+    )
     found.add_argument("--turn-seconds", type=float, default=4.0, help="of each measurement of throughput")
     found.add_argument("--seed", type=int, default=0)
     found.add_argument("--output", type=Path, metavar="R.json", help="where the numbers go")
@@ -98,14 +101,14 @@ async def _soak(target: Target, args: argparse.Namespace) -> int:
     watching.cancel()
     idle = await _until_idle(target)
     metrics = target.metrics()
-    bench = Bench(target, adapters, min(args.clients, 32))
+    bench = Bench(target, adapters, args.together)
     speed = await bench.run(tasks, records, 4 * len(adapters), args.turn_seconds)
     asked = frozenset(said.head[0] for _, said in known)
     found = Findings(args.clients, seconds, tally, memory, idle, metrics, speed, asked, frozenset(models))
     found.print()
     if args.output is not None:
         found.write(args.output)
-    return 0 if all(held for held, _ in found.conditions()) else 1
+    return 0 if all(condition.held for condition in found.conditions()) else 1
 
 
 async def _ask_alone(

@@ -13,6 +13,9 @@ from qwen_lightning.errors import ConfigError
 from qwen_lightning.serving.backend import Backend
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# Seconds that an idle connection is kept. It is for the client to end it: one that the server ends just as the next
+# request is sent on it loses that request. OpenAI's client keeps its connections for 5 s, proxies for 60 s.
+KEEP_ALIVE = 75
 
 
 class Server(uvicorn.Server):
@@ -36,6 +39,7 @@ class Server(uvicorn.Server):
             log_level="warning",
             access_log=False,
             server_header=False,
+            timeout_keep_alive=KEEP_ALIVE,
             # The engine ends what is late; uvicorn waits a little longer, so that the error can be sent.
             timeout_graceful_shutdown=int(grace) + 5,
         )

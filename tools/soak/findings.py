@@ -8,12 +8,27 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 
-from tools.soak.load import Tally
+from tools.soak.load import FAULTS, KINDS, Tally
 from tools.soak.throughput import Throughput
 
 GROWTH = 16.0  # MiB that the last quarter's memory may be above the second's
 IDLE = 1.0  # seconds until every place is free
 RATIO = 0.7  # of mixed adapters' tokens a second to one adapter's
+
+
+@dataclass(frozen=True)
+class Condition:
+    """Something that must hold.
+
+    Args:
+        name: Short.
+        held: Whether it does.
+        text: What was found, and what is asked.
+    """
+
+    name: str
+    held: bool
+    text: str
 
 
 @dataclass(frozen=True)
@@ -42,23 +57,28 @@ class Findings:
     asked: frozenset[str]
     models: frozenset[str]
 
-    def conditions(self) -> list[tuple[bool, str]]:
+    def conditions(self) -> list[Condition]:
         """What must hold, and whether it does."""
         counts, failed = self.tally.counts, self.metrics["failed_steps_total"]
         errors = self.metrics.get("completions_total:error", 0)
-        kinds = {kind: counts[kind] for kind in ("whole", "stream", "gone", "malformed")}
+        kinds = {kind: counts[kind] for kind in KINDS}
         missing = ", ".join(sorted(self.models - self.asked)) or "none"
-        found = [(counts[kind] == 0, f"{kind}: {counts[kind]}") for kind in ("lost", "swapped", "twice", "error")]
+        found = [Condition(kind, counts[kind] == 0, f"{kind}: {counts[kind]}") for kind in FAULTS]
         found += [
-            (all(kinds.values()), f"every kind of client was there: {kinds}"),
-            (self.asked == self.models, f"models that were not asked: {missing}"),
-            (not failed and not errors, f"steps that failed: {failed:g}; completions: {errors:g}"),
-            (self.idle <= IDLE, f"idle {self.idle:.2f} s after the load (at most {IDLE:g})"),
-            (self.speed.ratio >= RATIO, f"mixed adapters {self.speed.ratio:.1%} of one (at least {RATIO:.0%})"),
+            Condition("kinds", all(kinds.values()), f"every kind of client was there: {kinds}"),
+            Condition("models", self.asked == self.models, f"models that were not asked: {missing}"),
+            Condition("engine", not failed and not errors, f"steps that failed: {failed:g}; completions: {errors:g}"),
+            Condition("idle", self.idle <= IDLE, f"idle {self.idle:.2f} s after the load (at most {IDLE:g})"),
+            Condition(
+                "throughput",
+                self.speed.ratio >= RATIO,
+                f"mixed adapters {self.speed.ratio:.1%} of one (at least {RATIO:.0%})",
+            ),
         ]
         if self.memory:
             first, last = self._quarters()
-            found.append((last - first <= GROWTH, f"memory grew by {last - first:.1f} MiB (at most {GROWTH:g})"))
+            grew = last - first
+            found.append(Condition("memory", grew <= GROWTH, f"memory grew by {grew:.1f} MiB (at most {GROWTH:g})"))
         return found
 
     def print(self) -> None:
@@ -87,8 +107,8 @@ class Findings:
             print(f"{name}: {side.tokens} new tokens, {side.speed:.0f} a second{cpu}")
         for fault in tally.faults:
             print(f"  {fault}")
-        for held, text in self.conditions():
-            print(f"{'holds' if held else 'FAILS'}  {text}")
+        for condition in self.conditions():
+            print(f"{'holds' if condition.held else 'FAILS'}  {condition.text}")
 
     def write(self, path: Path) -> None:
         """As JSON."""
@@ -102,7 +122,7 @@ class Findings:
             "idle_seconds": self.idle,
             "throughput": {"one": asdict(self.speed.one), "mixed": asdict(self.speed.mixed)},
             "metrics": self.metrics,
-            "conditions": {text: held for held, text in self.conditions()},
+            "conditions": {condition.name: condition.held for condition in self.conditions()},
         }
         path.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
 

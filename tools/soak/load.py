@@ -17,7 +17,9 @@ from tools.soak.raw import MALFORMED, send_malformed, vanish
 from tools.soak.server import Target
 
 WHOLE, STREAM, GONE, MALFORMED_BODY = "whole", "stream", "gone", "malformed"
-_SHARES = {WHOLE: 45, STREAM: 40, GONE: 9, MALFORMED_BODY: 6}
+KINDS = (WHOLE, STREAM, GONE, MALFORMED_BODY)
+FAULTS = ("lost", "swapped", "twice", "error")
+_SHARES = (45, 40, 9, 6)
 _SHOWN = 20  # faults that are told in words
 
 
@@ -26,7 +28,7 @@ class Tally:
     """What came of the requests.
 
     Args:
-        counts: Answers by kind, refusals, and faults: `lost`, `swapped`, `error`, `twice`.
+        counts: Answers by kind, refusals, and `FAULTS`.
         adapters: Right answers by adapter.
         faults: The first faults in words.
         ids: Of the answers; no two may have the same.
@@ -63,7 +65,7 @@ class Load:
         questions: Each with the answer that it was given alone.
         clients: At once.
         tolerance: See `compare`.
-        timeout: Seconds after which an answer counts as lost.
+        timeout: Seconds after which an answer counts as lost; the waits after a 429 are not among them.
         seed: Draws what each client does.
     """
 
@@ -89,21 +91,16 @@ class Load:
     async def _client(self, client: openai.AsyncOpenAI, random: Random, end: float, tally: Tally) -> None:
         while time.monotonic() < end:
             question, alone = random.choice(self.questions)
-            kind = random.choices(list(_SHARES), list(_SHARES.values()))[0]
+            kind = random.choices(KINDS, _SHARES)[0]
             began = time.monotonic()
             try:
-                async with asyncio.timeout(self.timeout):
-                    if kind == MALFORMED_BODY:
-                        await self._send_malformed(random, tally)
-                    elif kind == GONE:
-                        pieces = random.choice((0, 0, 2, 6, 12))
-                        status = await vanish(self.target, question.body, pieces, random.uniform(0.0, 0.5))
-                        tally.counts[GONE] += 1
-                        if status not in (0, 200, 429):
-                            tally.fault("error", f"status {status} for a client that goes")
-                    else:
-                        await self._ask(client, question, alone, kind, tally)
-                        tally.seconds.append(time.monotonic() - began)
+                if kind == MALFORMED_BODY:
+                    await self._send_malformed(random, tally)
+                elif kind == GONE:
+                    await self._go(question, random, tally)
+                else:
+                    await self._ask(client, question, alone, kind, tally)
+                    tally.seconds.append(time.monotonic() - began)
             except (TimeoutError, openai.APITimeoutError):
                 tally.fault("lost", f"{kind}: no answer within {self.timeout:g} s")
             except (openai.APIConnectionError, OSError, EOFError) as error:
@@ -116,7 +113,8 @@ class Load:
     async def _ask(self, client: openai.AsyncOpenAI, question: Question, alone: Said, kind: str, tally: Tally) -> None:
         while True:
             try:
-                said = await answer(client, question, kind == STREAM)
+                async with asyncio.timeout(self.timeout):
+                    said = await answer(client, question, kind == STREAM)
             except openai.RateLimitError as error:
                 wait = error.response.headers.get("retry-after")
                 tally.refusal(wait is not None)
@@ -136,9 +134,19 @@ class Load:
         tally.counts["bears its marker"] += bool(question.marker) and said.bears(question.marker)
         tally.adapters[said.head[0]] += 1
 
+    async def _go(self, question: Question, random: Random, tally: Tally) -> None:
+        pieces = random.choice((0, 0, 2, 6, 12))
+        async with asyncio.timeout(self.timeout):
+            status = await vanish(self.target, question.body, pieces, random.uniform(0.0, 0.5))
+        if status in (0, 200):
+            tally.counts[GONE] += 1
+        elif status != 429:
+            tally.fault("error", f"status {status} for a client that goes")
+
     async def _send_malformed(self, random: Random, tally: Tally) -> None:
         body, wanted = random.choice(MALFORMED)
-        status, told_when = await send_malformed(self.target, body)
+        async with asyncio.timeout(self.timeout):
+            status, told_when = await send_malformed(self.target, body)
         if status == 429:
             tally.refusal(told_when)
         elif status != wanted:

@@ -1,4 +1,4 @@
-"""A client's process is killed in the middle of its stream."""
+"""Connections: a killed client frees its place, and an idle connection is the client's to end."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 
+from openai import DEFAULT_CONNECTION_LIMITS
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.serving.live import SQL, Running, Serve, until, user
@@ -56,3 +57,9 @@ def test_its_slot_is_free_within_a_second(serve: Serve) -> None:
     # The only place is there for the next.
     said = server.client().chat.completions.create(model="sql", messages=user(SQL), max_tokens=2)
     assert said.usage.completion_tokens > 0
+
+
+def test_an_idle_connection_outlasts_the_official_clients_pool(serve: Serve) -> None:
+    # Where both end it after the same time, a request is now and then sent on a connection that is being closed.
+    config = serve().server.config
+    assert config.timeout_keep_alive > 2 * DEFAULT_CONNECTION_LIMITS.keepalive_expiry
