@@ -120,12 +120,11 @@ def read_signals(request: ChatRequest, more: Mapping[str, tuple[re.Pattern[str],
     if wanted is not None and is_object_schema(wanted.json_schema):
         evidence["response_schema"] = f"response_format with {len(wanted.json_schema['properties'])} fields"
     elif not found["json_schema"] and "asks_extraction" in evidence:
-        for_json = wants_json("\n".join(instructing))
         for index, message in enumerate(request.messages):
             if message.role in ("system", "developer") or (message.role == "user" and index == last):
                 fields = (
                     find_templates(message.content)
-                    or find_fields(message.content, for_json)
+                    or find_fields(message.content, wants_json(message.content))
                     or find_slot_listings(message.content)
                 )
                 if fields:

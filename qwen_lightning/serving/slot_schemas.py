@@ -65,9 +65,14 @@ _PHRASE = rf"{_ITEM_WORD}(?:[ \t]+{_ITEM_WORD}){{0,3}}"
 #: Lists that name fields only where JSON is wanted: the same words ask for an essay's main ideas.
 _FOR_JSON = (
     re.compile(
-        r"\b(?:extra?c?t(?:ing)?|pull(?: out)?|get|find|identify|parse(?: out)?|list|return|give me|detect|recogni[sz]e|capture)"
-        rf"\s+(?P<list>{_PHRASE}(?:\s*,\s*{_PHRASE}){{0,30}}(?:\s*,?\s+and\s+|\s*,\s*){_PHRASE})"
+        rf"\bextra?c?t(?:ing)?\s+(?P<list>{_PHRASE}(?:\s*,\s*{_PHRASE}){{0,30}}(?:\s*,?\s+and\s+|\s*,\s*){_PHRASE})"
         r"(?=\s+(?:from|in|out of|as|of|mentioned|for|and)\b|\s*[.:?\n]|\s*\Z)",
+        re.IGNORECASE,
+    ),
+    re.compile(
+        r"\b(?:pull(?: out)?|get|find|identify|parse(?: out)?|return|detect|recogni[sz]e|capture|read)"
+        rf"\s+(?P<list>{_PHRASE}(?:\s*,\s*{_PHRASE}){{0,30}}(?:\s*,?\s+and\s+|\s*,\s*){_PHRASE})"
+        r"(?=\s+(?:from|in|out of|mentioned)\b)",
         re.IGNORECASE,
     ),
     re.compile(

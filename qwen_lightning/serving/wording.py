@@ -47,6 +47,9 @@ _PATTERNS: dict[str, tuple[str, ...]] = {
         r"(?:question|query|utterance|message|version|form)\b",
         r"\b(?:rewrite|rephrase|reformulate)\b[^.\n]{0,40}\b(?:last|final|latest|current|follow-?up)\b[^.\n]{0,20}"
         r"\b(?:question|query|utterance|message|turn|user turn|input)\b",
+        r"\b(?:rewrite|rephrase|reformulate)\b[^.\n]{0,60}\b(?:question|query|message|utterance)\b[^\n]{0,400}"
+        r"\b(?:conversation|chat|dialogue)(?: history)?\b",
+        r"\b(?:rewrite|rephrase)\b[^.\n]{0,40}\blast\b[^.\n]{0,40}\bwithout\b",
         r"\b(?:query|question|utterance|intent)[ -]rewrit(?:e|ing)\b"
         r"|\bresolve\b[^.\n]{0,30}\b(?:coreferences?|pronouns|ellips[ie]s)\b",
         r"(?:改写|重写|补全|还原|重述|转写|改成|补充)[^\n]{0,60}(?:独立|完整|上下文|脱离|自足|省略"
