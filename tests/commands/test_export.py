@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from pathlib import Path
 
@@ -52,6 +53,21 @@ def test_plain_peft_loads_the_exported_adapter(adapter: Path, trained: Stage, tm
     found = logits_of(PeftModel.from_pretrained(base, output))
     torch.testing.assert_close(found, policy_logits(adapter, trained.demo.base), rtol=0, atol=1e-6)
     assert (found - before).abs().max() > 1e-3  # the adapter does something
+
+
+def test_the_line_for_vllm(adapter: Path, trained: Stage, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output = tmp_path / "with space" / "export"
+    assert export(adapter, output) == 0
+    first, line = capsys.readouterr().out.splitlines()
+    assert first == f"base-sft: {output}"
+    words = shlex.split(line.removeprefix("vLLM serves it with: "))
+    assert words == [
+        *("vllm", "serve", str(trained.demo.base), "--quantization", "bitsandbytes"),
+        *("--enable-lora", "--max-lora-rank", "16"),
+        *("--lora-modules", f"base-sft={output}"),
+    ]
+    assert export(adapter, tmp_path / "merged", "--merge") == 0
+    assert capsys.readouterr().out.splitlines()[-1] == f"vLLM serves it with: vllm serve {tmp_path / 'merged'}"
 
 
 def test_merged_weights_need_no_adapter(adapter: Path, trained: Stage, tmp_path: Path) -> None:
