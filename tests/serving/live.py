@@ -77,7 +77,8 @@ def until(condition: Callable[[], bool]) -> None:
 def script(engine: Engine, renderer: ChatRenderer, says: list[str]) -> None:
     """Replaces the sampled ids, one completion after the other; forward passes, limits and stops stay the engine's."""
     left = [renderer.tokenizer(text, add_special_tokens=False)["input_ids"] + [renderer.end_of_turn] for text in says]
-    scripts: dict[int, list[int]] = {}
+    # Each with its completion, which is kept: another would get its id, and with it the script that is spent.
+    scripts: dict[int, tuple[object, list[int]]] = {}
     step = engine._batch.step
 
     def scripted(parts):  # type: ignore[no-untyped-def]
@@ -85,8 +86,9 @@ def script(engine: Engine, renderer: ChatRenderer, says: list[str]) -> None:
 
         found = []
         for running, token in step(parts):
-            script = scripts.setdefault(id(running), left.pop(0) if id(running) not in scripts else [])
-            token = dataclasses.replace(token, id=script.pop(0))
+            if id(running) not in scripts:
+                scripts[id(running)] = (running, left.pop(0))
+            token = dataclasses.replace(token, id=scripts[id(running)][1].pop(0))
             running.ids[-1] = token.id
             found.append((running, token))
         return found
