@@ -24,6 +24,7 @@ _BESIDE = re.compile(r"[ \t]*(?:@\w+[^\n]*|(?:from|import)\s+[\w.]+[^\n]*|[\])}]
 _COMMENT = re.compile(r"(?://|#)\s*(?P<comment>[^\n]+)|description\s*=\s*(?P<quote>[\"'])(?P<said>[^\n]*?)(?P=quote)")
 _FIELD_HEADS = re.compile(r"(?:fields?|keys?|slots?|attributes?|name|column|property|字段名?|字段名称|槽位|名称|键|属性)", re.I)
 _TYPE_HEADS = re.compile(r"(?:data )?types?|类型|数据类型", re.I)
+_SAID_HEADS = re.compile(r"desc(?:ription)?|meaning|explanation|required|notes?|examples?|说明|描述|含义|备注|示例|解释|必填", re.I)
 _RULE = re.compile(r"[ \t]*\|?[ \t:|-]*-[ \t:|-]*")
 #: `{"origin": string, "passengers": number}`: JSON but for its values.
 _PSEUDO = re.compile(
@@ -114,6 +115,8 @@ def _tables(text: str) -> list[Found]:
     for index in range(len(lines) - 2):
         head = _cells(lines[index])
         if len(head) < 2 or not _FIELD_HEADS.fullmatch(head[0]) or not _RULE.fullmatch(lines[index + 1]):
+            continue
+        if not any(_TYPE_HEADS.fullmatch(name) or _SAID_HEADS.fullmatch(name) for name in head[1:]):
             continue
         kinds = next((at for at, name in enumerate(head) if at and _TYPE_HEADS.fullmatch(name)), None)
         properties: dict[str, Any] = {}

@@ -20,7 +20,7 @@ _PATTERNS: dict[str, tuple[str, ...]] = {
         r"(?:写|生成|给|输出|返回|编写|转换|翻译|回答|转[成为]|用)[^。？\n]{0,30}(?:sql|cypher|查询)",
         r"\b(?:sql|cypher)\s+(?:pls|plz|please|that|which|for|to|returns?|finds?)\b"
         r"|(?m:^\W*(?:\w*sql|cypher)(?: query)?\W*$)",
-        r"\b(?:as|in|using|use|via|the)\s+(?:\w+\s)?(?:\w*sql|cypher)\b(?!\s+(?:table|schema|server|database)s?\b)",
+        r"\b(?:as|in|using|via|the)\s+(?:\w+\s)?(?:\w*sql|cypher)\b(?!\s+(?:table|schema|server|database)s?\b)",
     ),
     "asks_extraction": (
         r"\b(?:extra?c?t(?:s|ing)?|(?:information|entity|data) extraction|pull\b[^.\n]{0,20}\bout|parse out|fill(?: in| out)?"
@@ -31,7 +31,8 @@ _PATTERNS: dict[str, tuple[str, ...]] = {
         r"\b(?:answer|reply|respond|return|output|give|write|produce)\b[^.\n]{0,60}\b(?:json|object)\b[^.\n]{0,60}"
         r"\b(?:schema|fields?|slots?|keys?)\b",
         r"\bjson\b[^.\n]{0,30}\b(?:schema|fields?|slots?|keys?|template)\b",
-        r"\b(?:produce|make|build|emit|parse|convert|turn|map|represent)\b[^.\n]{0,80}\bjson\b",
+        r"\b(?:produce|make|build|emit)\b[^.\n]{0,80}\bjson\b"
+        r"|\b(?:parse|convert|turn|map|represent|put)\b[^.\n]{0,80}\b(?:to|into|as|in)\b[^.\n]{0,20}\bjson\b",
         r"提取|抽取|解析|填充|填写|识别|找出|槽位",
         r"(?:整理|转换|转|变|归纳|填|返回|输出|给出|以|用|表示)[^。\n]{0,10}json|json[^。\n]{0,6}(?:格式|形式|输出|返回|表示)",
         r"(?:按照?|根据|符合|使用)[^。\n]{0,20}(?:json|schema|模式|格式|字段)",
@@ -65,7 +66,12 @@ _PATTERNS: dict[str, tuple[str, ...]] = {
         r"\b(?:convert|translate|port|migrate|rewrite|change|turn)\s+(?:this|these|the|my|our|following|it)\b"
         r"(?:\s+(?:above|below|following))?\s+(?:[\w-]+\s+)?(?:tables?|ddl|schemas?|dump|create table|(?:sql|cypher|select)"
         r" (?:quer(?:y|ies)|statements?|script)|models?)\b[^.?\n]{0,20}\b(?:to|into)\b",
-        r"为什么[^。？\n]{0,20}(?:慢|报错|没有?生效|不生效|失效|不对|出错)|(?:怎么|如何|帮我)优化|有什么问题",
+        r"\b(?:what(?:'s| is) wrong|does(?:n't| not) work|not working|get(?:ting)? (?:an?|this|the) error)\b|\berror:",
+        r"\b(?:is|are) (?:this|these|it)\b[^.?\n]{0,30}\b(?:normali[sz]ed|correct|valid|right|ok(?:ay)?|good|efficient|normal form)\b",
+        r"\bbe indexed\b|\b(?:add|create|drop|need|missing|use|using|my)\s+(?:an? |the )?index(?:es)?\b",
+        r"\b(?:add|drop|rename|remove|alter|modify)\b[^.?\n]{0,40}\b(?:columns?|constraints?|(?:to|from) (?:this|the|my) table)\b",
+        r"为什么[^。？\n]{0,20}(?:慢|报错|没有?生效|不生效|失效|不对|出错)|(?:怎么|如何|帮我)优化|有什么问题"
+        r"|报错|哪里(?:错|不对)|范式|(?:加|建|用)[^。？\n]{0,6}索引|(?:增加|添加|新增|加|删除|删|修改)[^。？\n]{0,8}(?:字段|列|约束)",
     ),
     # Code that does it is asked for, not what the code would give.
     "asks_code": (
@@ -95,9 +101,12 @@ _PATTERNS: dict[str, tuple[str, ...]] = {
         r"|turn|translate|map|port)\b"
         r"[^.?\n]{0,60}\b(?:python|java(?:script)?|typescript|c#|golang|rust|php|ruby|kotlin|orm|sqlalchemy|django|"
         r"prisma|hibernate|pydantic|dataclass(?:es)?|graphql|rest api|crud|er[- ]?diagram|erd|uml|mermaid|diagram|"
+        r"structs?|entity class(?:es)?|dto|"
         r"documentation|readme|data dictionary|insert statements?|(?:test|sample|fake|dummy|seed"
         r"|mock) data|migrations?|"
         r"triggers?|stored procedures?|essay|story|poem|blog|article|tutorial|unit tests?)\b",
+        r"\b(?:generate|create|make up|invent|produce|give me|write)\b[^.?\n]{0,30}\b(?:fake|dummy|mock|random|synthetic|placeholder)\b",
+        r"\btranslate\b[^.\n]{0,60}\b(?:in)?to (?:chinese|english|german|french|spanish|japanese|italian|russian)\b|(?:翻译|翻|译)成[中英法德日俄韩][文语]",
         r"(?:解释|说明|讲解|评审|审查|优化|改进|规范化|重构|介绍|分析"
         r"|评价)(?:一下)?[^。？\n]{0,12}(?:表结构|建表|schema|模式|数据库设计|设计|ddl|语句"
         r"|数据模型)",
