@@ -94,7 +94,8 @@ class Explanation:
     """Whether a database takes a query.
 
     Args:
-        accepted: None where the engine stands in for another one, and lacks what the query needs.
+        accepted: None where that is not known: the engine stands in for another one and lacks what the query needs, or
+            the query was not planned in time.
         detail: Why not, in one line.
     """
 

@@ -193,7 +193,7 @@ class WorkerPool:
         try:
             return self._work(job)
         except WorkerOverran as error:
-            if error.ready and job.action != "describe":
+            if error.ready:
                 raise QueryError(f"ran past its limit of {self.spec.timeout_s:g} s") from None
             raise ExecutionError(f"the database {job.database!r} was not read within {PREPARE_S:g} s") from None
         except WorkerDied:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from qwen_lightning.errors import QueryError
 from qwen_lightning.execution.base import (
     SHOWN,
     DatabaseJob,
@@ -28,7 +29,10 @@ class PooledExecutor(QueryExecutor):
         return schema
 
     def explain(self, database: str, query: str) -> Explanation:
-        explanation: Explanation = self._pool.ask(DatabaseJob("explain", database, query))
+        try:
+            explanation: Explanation = self._pool.ask(DatabaseJob("explain", database, query))
+        except QueryError as error:  # it was not planned in time: nothing is known
+            return Explanation(None, str(error))
         return explanation
 
     def run(self, database: str, query: str, limits: Limits = SHOWN) -> QueryTable:

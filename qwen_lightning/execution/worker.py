@@ -26,7 +26,7 @@ from qwen_lightning.execution.base import DatabaseJob, Explanation, Limits, Quer
 class Judge(ABC):
     """Judges queries in a worker process, in three steps; the parent sets each a limit of its own.
 
-    What is asked of a database without judging goes the same way: `describe` loads it, the rest has a query's limit.
+    What is asked of a database without judging goes the same way: `load` has a limit of its own, the rest a query's.
     """
 
     @abstractmethod
@@ -46,11 +46,19 @@ class Judge(ABC):
         """Run the query and compare it with the gold."""
 
     @abstractmethod
-    def describe(self, database: str) -> str:
-        """The schema text of a database, which is then loaded; empty where it holds nothing.
+    def load(self, database: str) -> None:
+        """Make a database ready for queries.
 
         Raises:
             DataError: The database cannot be loaded.
+        """
+
+    @abstractmethod
+    def describe(self, database: str) -> str:
+        """The schema text of a database; empty where it holds nothing.
+
+        Raises:
+            DataError: The database cannot be read.
         """
 
     @abstractmethod
@@ -139,10 +147,10 @@ def _serve(connection: Connection, judge: Judge, job: QueryJob | DatabaseJob) ->
 
 
 def _answer(connection: Connection, judge: Judge, job: DatabaseJob) -> str | Explanation | QueryTable:
-    schema = judge.describe(job.database)
-    connection.send(("ready", None))
     if job.action == "describe":
-        return schema
+        return judge.describe(job.database)
+    judge.load(job.database)
+    connection.send(("ready", None))
     if job.action == "explain":
         return judge.explain(job.database, job.query)
     return judge.table(job.database, job.query, job.limits)

@@ -29,6 +29,7 @@ _SETTINGS = {
     "arcadedb.opencypher.loadCsv.allowRemoteUrls": False,
     "arcadedb.maxPageRAM": 64,
 }
+_TIMEOUT = "arcadedb.command.timeout"  # milliseconds
 _MAX_DATABASES = 24
 _BATCH = 500
 
@@ -150,6 +151,8 @@ class ArcadeDBEngine(Engine):
         name = f"variant_{self.serial}"
         factory = self.factory(str(self.scratch.path / name))
         store = factory.create()
+        # What fills it is trusted, and the parent's limit of loading holds; a query's limit would be too short.
+        store.getConfiguration().setValue(_TIMEOUT, self.reader.to_java(0))
         try:
             store.begin()
             fill(store)
@@ -237,7 +240,7 @@ def _start(scratch: Path, timeout_s: float) -> tuple[Any, Any, Any]:
     settings = jpype.JClass("com.arcadedb.GlobalConfiguration")
     for key, value in _SETTINGS.items():
         settings.findByKey(key).setValue(value)
-    settings.findByKey("arcadedb.command.timeout").setValue(jpype.JLong(int(timeout_s * 900)))
+    settings.findByKey(_TIMEOUT).setValue(jpype.JLong(int(timeout_s * 900)))
     read_only = jpype.JClass("com.arcadedb.engine.ComponentFile").MODE.READ_ONLY
     return jpype.JClass("com.arcadedb.database.DatabaseFactory"), read_only, jpype.JException
 

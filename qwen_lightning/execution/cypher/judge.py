@@ -108,8 +108,10 @@ class CypherJudge(Judge):
             variants=len(gold.expected),
         )
 
-    def describe(self, database: str) -> str:
+    def load(self, database: str) -> None:
         self.engine.original(database)
+
+    def describe(self, database: str) -> str:
         return self.engine.schema(database)
 
     def explain(self, database: str, query: str) -> Explanation:

@@ -116,7 +116,30 @@ def load_dataset(path: Path) -> Dataset:
     return _load_sql(path) if path.suffix == ".sql" else _load_duckdb(path)
 
 
+def read_ddl(path: Path) -> str:
+    """The DDL of a database, whose rows are not read.
+
+    Raises:
+        DataError: The file cannot be read as a database.
+    """
+    return declared(_read_sql(path)[1]) if path.suffix == ".sql" else _load_duckdb(path, rows=False).ddl
+
+
 def _load_sql(path: Path) -> Dataset:
+    schema, declarations, inserts = _read_sql(path)
+    dataset = Dataset(schema, {}, _numeric_types(declarations), ddl=declared(declarations))
+    with duckdb.connect(":memory:", config={"threads": "1"}) as scratch:
+        create_tables(scratch, "loading", dataset)
+        for statement in inserts:
+            _insert(scratch, statement, schema, path)
+        dataset.rows = {
+            name: scratch.execute(f"SELECT * FROM loading.{quote(name)}").fetchall() for name in schema.tables
+        }
+    return dataset
+
+
+def _read_sql(path: Path) -> tuple[Schema, list[str], list[str]]:
+    """The schema of a file, the statements that declare it, and those that fill it."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
@@ -137,15 +160,7 @@ def _load_sql(path: Path) -> Dataset:
         schema = read_schema(";\n".join(declarations))
     except DataError as error:
         raise DataError(error.message, path) from None
-    dataset = Dataset(schema, {}, _numeric_types(declarations), ddl=declared(declarations))
-    with duckdb.connect(":memory:", config={"threads": "1"}) as scratch:
-        create_tables(scratch, "loading", dataset)
-        for statement in inserts:
-            _insert(scratch, statement, schema, path)
-        dataset.rows = {
-            name: scratch.execute(f"SELECT * FROM loading.{quote(name)}").fetchall() for name in schema.tables
-        }
-    return dataset
+    return schema, declarations, inserts
 
 
 def _numeric_types(declarations: Iterable[str]) -> dict[tuple[str, str], str]:
@@ -229,12 +244,12 @@ def array_items(text: str) -> list[str | None]:
     return items
 
 
-def _load_duckdb(path: Path) -> Dataset:
+def _load_duckdb(path: Path, rows: bool = True) -> Dataset:
     try:
         connection = duckdb.connect(str(path), read_only=True, config={"threads": "1"})
     except duckdb.Error as error:
         raise DataError(f"is no DuckDB database: {str(error).splitlines()[0]}", path) from None
-    schema, numeric, rows = Schema(), {}, {}
+    schema, numeric, found = Schema(), {}, {}
     with connection:
         listed = connection.execute(
             "SELECT table_name, column_name, data_type FROM duckdb_columns() "
@@ -251,11 +266,11 @@ def _load_duckdb(path: Path) -> Dataset:
         for name, columns in _duckdb_keys(connection):
             if name in schema.tables:
                 schema.tables[name].unique.append(tuple(columns))
-        for name in schema.tables:
-            rows[name] = connection.execute(f"SELECT * FROM {quote(name)}").fetchall()
+        for name in schema.tables if rows else ():
+            found[name] = connection.execute(f"SELECT * FROM {quote(name)}").fetchall()
     if not schema.tables:
         raise DataError("holds no table", path)
-    return Dataset(schema, rows, numeric, ddl=as_ddl(schema, numeric))
+    return Dataset(schema, found, numeric, ddl=as_ddl(schema, numeric))
 
 
 def _duckdb_keys(connection: duckdb.DuckDBPyConnection) -> Iterator[tuple[str, list[str]]]:

@@ -11,7 +11,7 @@ import duckdb
 from qwen_lightning.errors import DataError
 from qwen_lightning.execution.base import Limits
 from qwen_lightning.execution.results import Result, take
-from qwen_lightning.execution.sql.dataset import Dataset, Row, create_tables, fill_tables, load_dataset, quote
+from qwen_lightning.execution.sql.dataset import Dataset, Row, create_tables, fill_tables, load_dataset, quote, read_ddl
 from qwen_lightning.execution.sql.engine import Engine, Runnable
 from qwen_lightning.execution.sql.parsing import NotParsed, parse_query
 from qwen_lightning.execution.sql.translation import Untranslatable, to_duckdb
@@ -78,8 +78,9 @@ class DuckDBEngine(Engine):
         return self.loaded[database][1][0]
 
     def schema(self, database: str) -> str:
-        self.original(database)
-        return self.loaded[database][0].ddl
+        if database in self.loaded:
+            return self.loaded[database][0].ddl
+        return read_ddl(database_file(self.folder, database))
 
     def variants(self, database: str) -> Sequence[str]:
         self.original(database)

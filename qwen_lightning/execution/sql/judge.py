@@ -97,8 +97,10 @@ class SQLJudge(Judge):
         why = _cheats(analysis, gold) or self._mismatch(original, query, result, gold)
         return replace(outcome, match=not why, detail=join(static.detail, why or self.engine.note), variants=count)
 
-    def describe(self, database: str) -> str:
+    def load(self, database: str) -> None:
         self.engine.original(database)
+
+    def describe(self, database: str) -> str:
         return self.engine.schema(database)
 
     def explain(self, database: str, query: str) -> Explanation:
