@@ -38,16 +38,16 @@ class RandomCompletions(RolloutEngine):
     def __init__(self, options: Options) -> None:
         self.random, self.vocabulary = options.random, options.sizes.vocabulary
 
-    def generate(
+    def sample(
         self,
         policy: PolicyModel,
         renderer: ChatRenderer,
         prompts: list[list[int]],
-        samples: int,
+        counts: Sequence[int],
         max_new_tokens: int,
         temperature: float = 1.0,
     ) -> list[list[Completion]]:
-        return [[self._draw(max_new_tokens) for _ in range(samples)] for _ in prompts]
+        return [[self._draw(max_new_tokens) for _ in range(count)] for count in counts]
 
     def _draw(self, tokens: int) -> Completion:
         # Nearly what random weights give any token; the update only reports how far its own are from it.

@@ -36,29 +36,6 @@ class RolloutEngine(ABC):
     """
 
     @abstractmethod
-    def generate(
-        self,
-        policy: PolicyModel,
-        renderer: ChatRenderer,
-        prompts: list[list[int]],
-        samples: int,
-        max_new_tokens: int,
-        temperature: float = 1.0,
-    ) -> list[list[Completion]]:
-        """Complete every prompt.
-
-        Args:
-            policy: The model; its adapter in use is the one that answers.
-            renderer: Knows the ids that end a turn.
-            prompts: Token ids of the prompts.
-            samples: Completions a prompt.
-            max_new_tokens: Length limit of a completion, end of turn included.
-            temperature: Divides the logits; 0 is greedy.
-
-        Returns:
-            `samples` completions for each prompt, in order. Samples are drawn from torch's global generator.
-        """
-
     def sample(
         self,
         policy: PolicyModel,
@@ -68,19 +45,31 @@ class RolloutEngine(ABC):
         max_new_tokens: int,
         temperature: float = 1.0,
     ) -> list[list[Completion]]:
-        """Complete every prompt as often as its own count says; see `generate`.
+        """Complete every prompt as often as its own count says.
 
-        Prompts with a count in common are generated together. An engine that can mix counts in one batch overrides it.
+        Args:
+            policy: The model; its adapter in use is the one that answers.
+            renderer: Knows the ids that end a turn.
+            prompts: Token ids of the prompts.
+            counts: Completions of each prompt.
+            max_new_tokens: Length limit of a completion, end of turn included.
+            temperature: Divides the logits; 0 is greedy.
+
+        Returns:
+            Each prompt's completions, in order. They are drawn from torch's global generator.
         """
-        completions: list[list[Completion]] = [[] for _ in prompts]
-        for count in sorted(set(counts), reverse=True):
-            chosen = [index for index, own in enumerate(counts) if own == count]
-            found = self.generate(
-                policy, renderer, [prompts[index] for index in chosen], count, max_new_tokens, temperature
-            )
-            for index, group in zip(chosen, found, strict=True):
-                completions[index] = group
-        return completions
+
+    def generate(
+        self,
+        policy: PolicyModel,
+        renderer: ChatRenderer,
+        prompts: list[list[int]],
+        samples: int,
+        max_new_tokens: int,
+        temperature: float = 1.0,
+    ) -> list[list[Completion]]:
+        """Complete every prompt `samples` times; see `sample`."""
+        return self.sample(policy, renderer, prompts, [samples] * len(prompts), max_new_tokens, temperature)
 
     def fingerprint(self, policy: PolicyModel) -> dict[str, Any]:
         """What completions depend on beside the weights: the settings, as far as they are plain values."""

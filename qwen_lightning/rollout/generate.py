@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
 import torch
@@ -29,12 +29,12 @@ class GenerateRollout(RolloutEngine):
             raise ConfigError(f"batch_size {batch_size} and batch_tokens {batch_tokens} must be at least 1")
         self.batch_size, self.batch_tokens = batch_size, batch_tokens
 
-    def generate(
+    def sample(
         self,
         policy: PolicyModel,
         renderer: ChatRenderer,
         prompts: list[list[int]],
-        samples: int,
+        counts: Sequence[int],
         max_new_tokens: int,
         temperature: float = 1.0,
     ) -> list[list[Completion]]:
@@ -42,10 +42,13 @@ class GenerateRollout(RolloutEngine):
         order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
         completions: list[list[Completion]] = [[] for _ in prompts]
         with policy.evaluating():
-            for chunk in self._chunks(order, prompts, samples, max_new_tokens):
-                batch = self._batch(policy, renderer, [prompts[i] for i in chunk], samples, max_new_tokens, temperature)
-                for position, index in enumerate(chunk):
-                    completions[index] = batch[position * samples : (position + 1) * samples]
+            for samples in sorted(set(counts), reverse=True):  # transformers takes one number a batch
+                chosen = [index for index in order if counts[index] == samples]
+                for chunk in self._chunks(chosen, prompts, samples, max_new_tokens):
+                    asked = [prompts[index] for index in chunk]
+                    batch = self._batch(policy, renderer, asked, samples, max_new_tokens, temperature)
+                    for position, index in enumerate(chunk):
+                        completions[index] = batch[position * samples : (position + 1) * samples]
         return completions
 
     def _chunks(

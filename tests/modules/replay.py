@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,17 +32,18 @@ from qwen_lightning.verdict import Verdict
 class ReplayRollout(RolloutEngine):
     """Completions that depend on the prompt alone, so that any split over ranks sees the same ones."""
 
-    def generate(
+    def sample(
         self,
         policy: PolicyModel,
         renderer: ChatRenderer,
         prompts: list[list[int]],
-        samples: int,
+        counts: Sequence[int],
         max_new_tokens: int,
         temperature: float = 1.0,
     ) -> list[list[Completion]]:
         drawn = [
-            [self._ids(prompt, sample, renderer, max_new_tokens) for sample in range(samples)] for prompt in prompts
+            [self._ids(prompt, sample, renderer, max_new_tokens) for sample in range(count)]
+            for prompt, count in zip(prompts, counts, strict=True)
         ]
         sequences = [TokenSequence(p, ids) for p, group in zip(prompts, drawn, strict=True) for ids in group]
         scores: list[torch.Tensor] = [torch.empty(0)] * len(sequences)

@@ -65,17 +65,6 @@ class GroupedRollout(RolloutEngine):
         self._placed: tuple[ref[PolicyModel], Placement] | None = None
         self._warned = False
 
-    def generate(
-        self,
-        policy: PolicyModel,
-        renderer: ChatRenderer,
-        prompts: list[list[int]],
-        samples: int,
-        max_new_tokens: int,
-        temperature: float = 1.0,
-    ) -> list[list[Completion]]:
-        return self.sample(policy, renderer, prompts, [samples] * len(prompts), max_new_tokens, temperature)
-
     def sample(
         self,
         policy: PolicyModel,

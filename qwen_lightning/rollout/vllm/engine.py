@@ -57,18 +57,6 @@ class VLLMRollout(RolloutEngine):
         self._adapters = AdapterSync(self._server, adapter_dir)
         self._processed = {0.0, 1.0}  # temperatures at which log-probs are known to be the sampling distribution's
 
-    def generate(
-        self,
-        policy: PolicyModel,
-        renderer: ChatRenderer,
-        prompts: list[list[int]],
-        samples: int,
-        max_new_tokens: int,
-        temperature: float = 1.0,
-    ) -> list[list[Completion]]:
-        """Complete every prompt; see `RolloutEngine.generate`, and `sample` for what is raised."""
-        return self.sample(policy, renderer, prompts, [samples] * len(prompts), max_new_tokens, temperature)
-
     def sample(
         self,
         policy: PolicyModel,
