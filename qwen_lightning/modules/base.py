@@ -1,16 +1,14 @@
-"""What SFT and GRPO share: the model's life, the optimizer step over micro-batches, checkpoints, evaluation."""
+"""What SFT and GRPO share: the model's life, the optimizer step over micro-batches, checkpoints."""
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from functools import cached_property
 from importlib.metadata import version
 from typing import Any, ClassVar, Literal, Protocol, TypeVar, cast
 
 import torch
-from lightning import LightningModule
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
@@ -21,23 +19,18 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from qwen_lightning.adapters.manifest import Manifest, Parent
 from qwen_lightning.adapters.store import load_adapter
-from qwen_lightning.data.batches import EvalBatch
 from qwen_lightning.errors import AdapterError, ConfigError
 from qwen_lightning.evaluation.evaluator import Evaluator
 from qwen_lightning.losses.base import LossOutput, StepTotals
 from qwen_lightning.losses.logprobs import HEAD_ROWS
-from qwen_lightning.metrics.verdicts import VerdictMetrics
 from qwen_lightning.models.backbone import DType, Quantization, load_backbone
 from qwen_lightning.models.chat import ChatRenderer
 from qwen_lightning.models.checkpointing import Checkpointing, CheckpointingMode
 from qwen_lightning.models.kernels import Kernels, use_kernels
 from qwen_lightning.models.policy import POLICY, LoRASettings, PolicyModel
-from qwen_lightning.modules.randomness import (
-    own_random_state,
-    random_state,
-    restore_own_random_state,
-    restore_random_state,
-)
+from qwen_lightning.modules.evaluated import EvaluatedModule
+from qwen_lightning.modules.out_of_memory import StepMemory
+from qwen_lightning.modules.randomness import random_state, restore_random_state
 from qwen_lightning.rewards.table import RewardTable
 from qwen_lightning.rollout.base import RolloutEngine
 from qwen_lightning.rollout.grouped.engine import GroupedRollout
@@ -52,7 +45,6 @@ class _MicroBatch(Protocol):
 
 
 T = TypeVar("T", bound=_MicroBatch)
-R = TypeVar("R")
 Schedule = Literal["constant", "linear", "cosine"]
 _PRECISIONS = ("32-true", "bf16-mixed")
 
@@ -67,7 +59,7 @@ def require_at_least(setting: str, value: float, least: float) -> None:
         raise ConfigError(f"{setting} is {value}; it must be at least {least}")
 
 
-class AdapterModule(LightningModule):
+class AdapterModule(EvaluatedModule):
     """A policy adapter in training. Weights are built in `configure_model`, so that a config costs no memory.
 
     Optimization is manual: a batch is one optimizer step (or several), cut into micro-batches of `micro_batch_tokens`.
@@ -132,7 +124,6 @@ class AdapterModule(LightningModule):
         self.lr_factor = 1.0
         self._random_states: list[dict[str, Any]] | None = None
         self._training_began = False
-        self._metrics = VerdictMetrics()
 
     # ------------------------------------------------------------------ life
 
@@ -182,7 +173,6 @@ class AdapterModule(LightningModule):
 
     @cached_property
     def evaluator(self) -> Evaluator:
-        """Evaluation of the policy with greedy completions."""
         return Evaluator(
             self.policy,
             self.renderer,
@@ -263,15 +253,13 @@ class AdapterModule(LightningModule):
         """
         optimizer = cast(LightningOptimizer, self.optimizers())
         largest = max(micro_batches, key=lambda pack: pack.input_ids.numel())
-        tokens = largest.input_ids.numel()
-        plan = self._within_memory(tokens, lambda: self.checkpointing.prepare(tokens, lambda: loss_of(largest)))
+        memory = StepMemory(self.checkpointing, self.rollout, largest.input_ids.numel())
+        plan = memory.prepare(lambda: loss_of(largest))
         if plan:
             self.print(plan)
-        if self.checkpointing.is_short():
-            self.rollout.release()
         # Several ranks cannot begin a step again: the others would wait in the middle of it.
         again = not isinstance(self.trainer.model, DistributedDataParallel)
-        outputs = self._within_memory(tokens, lambda: self._accumulate(micro_batches, loss_of), again)
+        outputs = memory.within(lambda: self._accumulate(micro_batches, loss_of), again)
         norm = clip_grad_norm_(self.policy.trainable(), self.gradient_clip if self.gradient_clip > 0 else float("inf"))
         if not torch.isfinite(norm):
             # A step is still counted, but one bad batch must not turn the adapter into NaN.
@@ -283,44 +271,6 @@ class AdapterModule(LightningModule):
         torch.clear_autocast_cache()  # it would hand the next update the adapter as it was
         self.scheduler.step()
         return outputs, norm
-
-    def _within_memory(self, tokens: int, work: Callable[[], R], again: bool = True) -> R:
-        """Do a part of a step; where memory was too short, from its beginning again with more of it.
-
-        First the rollout engine gives its buffers back, then, with `auto`, all layers are recomputed. Dropout draws
-        as it did the first time.
-
-        Args:
-            tokens: Of the step's largest pack.
-            work: What is done.
-            again: Whether it may be done again.
-
-        Raises:
-            ConfigError: Memory is too short even so.
-        """
-        state, remedies = own_random_state(), self._more_memory() if again else iter(())
-        while True:
-            try:
-                return work()
-            except torch.OutOfMemoryError as error:
-                remedy = next(remedies, None)
-                if remedy is None:
-                    raise ConfigError(
-                        f"out of GPU memory in a pack of {tokens} tokens, {self.checkpointing.recomputed} layers "
-                        f"recomputed; lower model.micro_batch_tokens ({self.micro_batch_tokens}) and "
-                        "data.max_seq_len, or set model.gradient_checkpointing to true"
-                    ) from error
-            # Not in the handler: until its end, the error's traceback holds the activations.
-            gc.collect()
-            torch.cuda.empty_cache()
-            restore_own_random_state(state)
-            rank_zero_warn(f"out of GPU memory: {remedy}; the step begins again")
-
-    def _more_memory(self) -> Iterator[str]:
-        self.rollout.release()
-        yield "the rollout engine gave its buffers back"
-        if self.gradient_checkpointing == "auto" and self.checkpointing.recompute_all():
-            yield "from now on all layers are recomputed"
 
     def _accumulate(self, micro_batches: Sequence[T], loss_of: Callable[[T], LossOutput]) -> list[LossOutput]:
         cast(LightningOptimizer, self.optimizers()).zero_grad()
@@ -410,28 +360,3 @@ class AdapterModule(LightningModule):
     @staticmethod
     def _policy_part(state: dict[str, Tensor]) -> dict[str, Tensor]:
         return {name: tensor for name, tensor in state.items() if ".lora_" in name and f".{POLICY}." in name}
-
-    # ------------------------------------------------------------------ validate, test, predict
-
-    def on_validation_epoch_start(self) -> None:
-        self._metrics.reset()
-
-    def validation_step(self, batch: EvalBatch, batch_idx: int) -> None:
-        for row in self.evaluator.run(batch.records):
-            self._metrics.update([row])
-
-    def on_validation_epoch_end(self) -> None:
-        self.log_dict({f"val/{name}": value for name, value in self._metrics.compute().items()})
-
-    def on_test_epoch_start(self) -> None:
-        self.on_validation_epoch_start()
-
-    def test_step(self, batch: EvalBatch, batch_idx: int) -> None:
-        self.validation_step(batch, batch_idx)
-
-    def on_test_epoch_end(self) -> None:
-        self.log_dict({f"test/{name}": value for name, value in self._metrics.compute().items()})
-
-    def predict_step(self, batch: EvalBatch, batch_idx: int) -> list[dict[str, str]]:
-        texts = self.evaluator.complete(batch.records)
-        return [{"id": record.id, "completion": text} for record, text in zip(batch.records, texts, strict=True)]

@@ -8,7 +8,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from qwen_lightning.__main__ import main
 from qwen_lightning.data.packing import lay_out, plan_packs, split_packs
 from qwen_lightning.losses.base import StepTotals
 from qwen_lightning.losses.logprobs import token_logprobs
@@ -99,60 +98,6 @@ def test_packed_equals_unpacked(
     torch.testing.assert_close(gradients(module), gradient, rtol=0, atol=1e-5 * float(gradient.abs().max()))
     if layout != "flex" and budget == 1:
         assert values["padding"].item() == 0
-
-
-def fit(stage: Stage, run: str, kind: str, mode: bool | str, steps: int = 1) -> int:
-    """A run of one of `replay`'s modules, with dropout; all ranks' adapters are written after each step."""
-    changes = stage.changes("sft", steps, run)
-    settings = {"lora": {"dropout": 0.05}, "micro_batch_tokens": 400, "gradient_checkpointing": mode}
-    engine = {"class_path": "tests.modules.replay.SaysWhenItReleases"}
-    changes["model"]["init_args"] |= settings | {"rollout": engine}
-    changes["model"]["class_path"] = kind if kind == "SFTModule" else f"tests.modules.replay.{kind}"
-    changes["trainer"]["callbacks"] = [
-        {"class_path": "tests.modules.replay.RankWeights", "init_args": {"folder": str(stage.folder / run)}}
-    ]
-    (stage.folder / run).mkdir()
-    return main(["fit", "-c", "configs/sft.yaml", "-c", stage.overlay(run, changes)])
-
-
-def after_first_step(stage: Stage, run: str) -> dict[str, Tensor]:
-    return torch.load(stage.folder / run / "rank0-step1.pt", weights_only=False)["adapter"]
-
-
-def assert_same_first_step(stage: Stage, one: str, other: str) -> None:
-    found, expected = after_first_step(stage, one), after_first_step(stage, other)
-    assert found.keys() == expected.keys()
-    assert all(torch.equal(value, found[name]) for name, value in expected.items())
-
-
-def test_out_of_memory_once_the_step_begins_again_with_all_layers_recomputed(
-    stage: Stage, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert fit(stage, "plain", "SFTModule", True) == 0
-    for kind in ("ShortOfMemory", "ShortWhenMeasured"):
-        with pytest.warns(UserWarning, match="the step begins again") as said:
-            assert fit(stage, kind, kind, "auto") == 0
-        lines = [str(warning.message) for warning in said if "the step begins again" in str(warning.message)]
-        assert len(lines) == 2
-        assert "gave its buffers back" in lines[0]
-        assert "from now on all layers are recomputed" in lines[1]
-        assert_same_first_step(stage, kind, "plain")
-    assert capsys.readouterr().out.count("released") == 2 + 3  # closing, too
-    with pytest.warns(UserWarning, match="gave its buffers back"):
-        assert fit(stage, "never", "ShortOfMemory", False) == 2
-    assert "lower model.micro_batch_tokens (400)" in capsys.readouterr().err.strip().splitlines()[-1]
-
-
-def test_a_plan_of_some_layers_changes_no_step_and_the_engine_makes_room(
-    stage: Stage, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert fit(stage, "free", "SFTModule", False) == 0
-    capsys.readouterr()
-    assert fit(stage, "planned", "OneLayerFits", "auto", steps=3) == 0
-    out = capsys.readouterr().out
-    assert "gradient_checkpointing: 1 of 2 layers are recomputed" in out
-    assert out.count("released") == 2 + 1  # from the second step on, and in the end
-    assert_same_first_step(stage, "planned", "free")
 
 
 def test_a_run_says_how_much_is_padding(trained: Stage, scalars) -> None:
