@@ -221,7 +221,7 @@ def scripted(vllm: VLLMLike, fault: str, renderer: ChatRenderer) -> None:
 FAULTS = """
 answers 429 | 429 | too many requests
 answers 503 | 503 | not ready
-answers 500 | 502 | refuses the request (status 500): busy
+answers 500 | 502 | failed at the request (status 500): busy
 loses | 502 | The model `sql` does not exist
 key | 502 | --url-key-env
 breaks 0 | 502 | broke before the completion's end

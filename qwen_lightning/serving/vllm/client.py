@@ -233,7 +233,8 @@ def _refusal(status: int, body: object) -> QwenLightningError:
             f"the vLLM server refuses the key (status {status}); name the variable with it in --url-key-env"
         )
     said = body.get("message") if isinstance(body, dict) else None
-    return UpstreamError(f"the vLLM server refuses the request (status {status})", _words(said) if said else "")
+    does = "refuses" if status < 500 else "failed at"
+    return UpstreamError(f"the vLLM server {does} the request (status {status})", _words(said) if said else "")
 
 
 def _words(said: object) -> str:
