@@ -45,6 +45,7 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--records", nargs="+", required=True, type=Path, metavar="R.jsonl")
     found.add_argument("--clients", type=int, default=64)
     found.add_argument("--seconds", type=float, default=120.0, help="of the load")
+    found.add_argument("--answers", type=int, default=0, help="the load goes on until there are so many")
     found.add_argument("--questions", type=int, default=240)
     found.add_argument("--max-tokens", type=int, default=64, help="longest answer")
     found.add_argument("--timeout", type=float, default=60.0, help="seconds after which an answer is lost")
@@ -96,13 +97,15 @@ async def _soak(target: Target, args: argparse.Namespace) -> int:
     tally, memory = Tally(), list[float]()
     watching = asyncio.create_task(_watch(target, memory))
     began = time.monotonic()
-    await Load(target, known, args.clients, args.tolerance, args.timeout, args.seed).run(args.seconds, tally)
+    await Load(target, known, args.clients, args.tolerance, args.timeout, args.seed).run(
+        args.seconds, args.answers, tally
+    )
     seconds = time.monotonic() - began
     watching.cancel()
     idle = await _until_idle(target)
     metrics = target.metrics()
     bench = Bench(target, adapters, args.together)
-    speed = await bench.run(tasks, records, 4 * len(adapters), args.turn_seconds)
+    speed = await bench.run(tasks, records, 2 * len(adapters), args.turn_seconds)
     asked = frozenset(said.head[0] for _, said in known)
     found = Findings(args.clients, seconds, tally, memory, idle, metrics, speed, asked, frozenset(models))
     found.print()

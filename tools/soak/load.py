@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from random import Random
 
 import openai
@@ -43,6 +44,11 @@ class Tally:
     largest: float = 0.0
     seconds: list[float] = field(default_factory=list)
 
+    @property
+    def answered(self) -> int:
+        """Right answers and faults."""
+        return sum(self.counts[kind] for kind in (WHOLE, STREAM, *FAULTS))
+
     def fault(self, kind: str, text: str) -> None:
         """Count a fault."""
         self.counts[kind] += 1
@@ -76,8 +82,8 @@ class Load:
     timeout: float
     seed: int
 
-    async def run(self, seconds: float, tally: Tally) -> None:
-        """Keep all clients busy for a time; each finishes what it began."""
+    async def run(self, seconds: float, answers: int, tally: Tally) -> None:
+        """Keep all clients busy for a time, and until so many answers or faults are counted; each finishes its last."""
         end = time.monotonic() + seconds
         async with (
             openai.AsyncOpenAI(
@@ -86,12 +92,14 @@ class Load:
             asyncio.TaskGroup() as group,
         ):
             for number in range(self.clients):
-                group.create_task(self._client(client, Random(f"{self.seed}-{number}"), end, tally))
+                group.create_task(self._client(client, number, end, answers, tally))
 
-    async def _client(self, client: openai.AsyncOpenAI, random: Random, end: float, tally: Tally) -> None:
-        while time.monotonic() < end:
+    async def _client(self, client: openai.AsyncOpenAI, number: int, end: float, answers: int, tally: Tally) -> None:
+        random = Random(f"{self.seed}-{number}")
+        kinds = chain([KINDS[number % len(KINDS)]], iter(lambda: random.choices(KINDS, _SHARES)[0], ""))
+        while time.monotonic() < end or tally.answered < answers:
             question, alone = random.choice(self.questions)
-            kind = random.choices(KINDS, _SHARES)[0]
+            kind = next(kinds)
             began = time.monotonic()
             try:
                 if kind == MALFORMED_BODY:

@@ -15,7 +15,7 @@ from qwen_lightning.records import RecordBase
 from qwen_lightning.tasks.registry import TaskRegistry
 from tools.soak.server import Target
 
-_MOST_TOKENS = 48
+_MOST_TOKENS = 32
 
 
 @dataclass(frozen=True)
