@@ -60,6 +60,7 @@ class ChatService:
         renderer: Renders prompts to token ids.
         checker: Checks answers.
         limits: What one request may ask for.
+        queries: Where databases are asked.
     """
 
     def __init__(
@@ -69,12 +70,13 @@ class ChatService:
         renderer: ChatRenderer,
         checker: AnswerChecker | None = None,
         limits: RequestLimits | None = None,
+        queries: QueryThreads | None = None,
     ) -> None:
         self.engine, self.planner, self.renderer = engine, planner, renderer
         self.checker, self.limits = checker or AnswerChecker(planner.tasks), limits or RequestLimits()
         # One thread: tokenizers and parsers hold the GIL, and the engine's thread is to have it too.
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="prompts")
-        self.queries = QueryThreads()
+        self.queries = queries or QueryThreads()
         self._preparing = 0
 
     async def begin(self, request: ChatRequest) -> Job:

@@ -26,6 +26,7 @@ _UNKNOWN = {"01N50": "label", "01N51": "relationship type", "01N52": "property"}
 _READS = "r"
 _BATCH = 1000
 _MAX_REMARKS = 4096
+_SAMPLE_S = 60.0
 
 
 class Neo4jEngine(Engine):
@@ -82,13 +83,22 @@ class Neo4jEngine(Engine):
         original = self.original(database)
         if database not in self.schemas:
             if self.folder is None:
-                with self._transaction(original) as transaction:
-                    inventory = sample(transaction)
+                inventory = self._sample(original)
             else:
                 graph = self.loaded[database][0]
                 inventory = Inventory.of(graph, lambda value: type_name(read_value(value, Budget())))
             self.schemas[database] = inventory.text()
         return self.schemas[database]
+
+    def _sample(self, variant: str) -> Inventory:
+        import neo4j
+
+        session = self.driver.session(database=self._place(variant), default_access_mode=neo4j.READ_ACCESS)
+        try:
+            with session, session.begin_transaction(timeout=_SAMPLE_S) as transaction:
+                return sample(transaction)
+        except (neo4j.exceptions.DriverError, neo4j.exceptions.Neo4jError) as error:
+            raise ExecutionError(f"Neo4j does not tell what {variant!r} holds: {_reason(error)}") from None
 
     def variants(self, database: str) -> Sequence[str]:
         self.original(database)
