@@ -17,7 +17,7 @@ import asyncio
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import openai
@@ -67,6 +67,7 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run it; the exit code."""
     args = parser().parse_args(argv)
+    server: AbstractContextManager[Target]
     if args.url is None:
         # Less room than there are clients: some must be told to come again.
         server = serving(args.adapters, ["--running", "32", "--waiting", "16", *args.serve])
