@@ -14,13 +14,14 @@ import pytest
 
 from qwen_lightning.__main__ import main
 from tests.serving.live import KEY, SQL, user
+from tools.demo.tiny import TinyDemo
 
 
-def test_the_command_serves_until_sigterm(adapters: Path, tmp_path: Path) -> None:
+def test_the_command_serves_until_sigterm(adapters: Path, demo: TinyDemo) -> None:
     environment = {**os.environ, "SERVED_KEY": KEY}
     command = [sys.executable, "-m", "qwen_lightning", "serve", "--adapters", str(adapters), "--port", "0"]
     with subprocess.Popen(
-        [*command, "--api-key-env", "SERVED_KEY"],
+        [*command, "--api-key-env", "SERVED_KEY", "--databases", str(demo.databases)],
         env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     ) as process:  # fmt: skip
         try:
@@ -31,7 +32,11 @@ def test_the_command_serves_until_sigterm(adapters: Path, tmp_path: Path) -> Non
             assert line.endswith(f" with an API key, and a page to try it on {address[0].removesuffix('v1')}\n")
             with openai.OpenAI(base_url=address[0], api_key=KEY, max_retries=5) as client:
                 said = client.chat.completions.create(model="auto", messages=user(SQL), max_tokens=3)
+                name = min(path.stem for path in demo.databases.glob("*.sql"))
+                asked = {"database": name, "language": "sql", "query": "SELECT 1 AS one"}
+                table = client.post("/query", body=asked, cast_to=dict[str, object])
             assert said.model == "sql"
+            assert (table["columns"], table["rows"]) == (["one"], [[1]])
             process.send_signal(signal.SIGTERM)
             out, err = process.communicate(timeout=30)
         finally:
@@ -45,6 +50,7 @@ def test_the_command_serves_until_sigterm(adapters: Path, tmp_path: Path) -> Non
     ("more", "message"),
     [
         (["--adapters", "nowhere"], "nowhere: no such folder"),
+        (["--databases", "nowhere"], "--databases nowhere: no such folder"),
         (["--running", "0"], "running is 0"),
         (["--max-tokens", "0"], "max_tokens is 0"),
         (["--body-bytes", "0"], "body_bytes is 0"),
