@@ -34,22 +34,29 @@ class Refused(Exception):
 
 
 class VLLMLike(ThreadingHTTPServer):
-    """The server; its public attributes are its command line, and what tests ask of it."""
+    """The server; its public attributes are its command line, and what tests ask of it.
+
+    Args:
+        base: The backbone's folder.
+        quantization: How it is loaded.
+        like: Another server, whose models and adapters it has too.
+    """
 
     daemon_threads = True
 
-    def __init__(self, base: Path, quantization: Quantization = "none") -> None:
+    def __init__(self, base: Path, quantization: Quantization = "none", like: VLLMLike | None = None) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.name, self.root = str(base), str(base)
-        self.base = load_backbone(str(base), quantization, "float32")
+        self.base = load_backbone(str(base), quantization, "float32") if like is None else like.base
         self.logprobs_mode = "processed_logprobs"
         self.enable_lora, self.runtime_updating, self.max_lora_rank, self.max_model_len = True, True, 16, 1024
         self.key: str | None = None
-        self.adapters: dict[str, tuple[str, PeftModel]] = {}
+        self.adapters: dict[str, tuple[str, PeftModel]] = {} if like is None else dict(like.adapters)
         self.asked: list[tuple[str, dict[str, Any]]] = []
         self.busy, self.busy_status = 0, 503  # requests that are answered so before the rest
         self.replies: list[Any] = []  # sent as they are in place of the next completions
         self.bare = False  # a fault: adapters are loaded, and not used
+        self.dead = False
         self.going = Event()  # streams wait before each token while it is not set
         self.going.set()
         self.begun = self.aborted = 0  # streams, and those whose client went before their end
@@ -65,6 +72,12 @@ class VLLMLike(ThreadingHTTPServer):
     def bodies(self, path: str) -> list[dict[str, Any]]:
         """What was asked of one path."""
         return [body for asked, body in self.asked if asked == f"/v1/{path}"]
+
+    def die(self) -> None:
+        """End as a process does: connections that are kept alive end too."""
+        self.dead = True
+        self.shutdown()
+        self.server_close()
 
     def restart(self) -> None:
         """Lose all adapters."""
@@ -248,6 +261,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def answer(self, body: dict[str, Any]) -> None:
         server = self.server
+        if server.dead:
+            self.close_connection = True
+            return
         server.asked.append((self.path, body))
         if body.get("stream"):
             self.stream(body)
@@ -320,9 +336,9 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def serving(base: Path, quantization: Quantization = "none") -> Iterator[VLLMLike]:
+def serving(base: Path, quantization: Quantization = "none", like: VLLMLike | None = None) -> Iterator[VLLMLike]:
     """A running server."""
-    server = VLLMLike(base, quantization)
+    server = VLLMLike(base, quantization, like)
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     try:

@@ -5,19 +5,18 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import signal
 import socket
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from itertools import cycle
 from pathlib import Path
+from typing import Any
 
 import openai
 import pytest
 
+from qwen_lightning.__main__ import main
 from qwen_lightning.commands.serve import add_arguments, limits_of, load_service
 from qwen_lightning.models.chat import ChatRenderer
 from qwen_lightning.serving.api import HTTPSettings
@@ -33,10 +32,16 @@ Proxy = Callable[..., Running]
 LONG = {"model": "sql", "messages": user(SQL), "max_tokens": 300, "temperature": 1.5, "seed": 1}
 
 
-@pytest.fixture
-def vllm(demo: TinyDemo, adapters: Path) -> Iterator[VLLMLike]:
+@pytest.fixture(scope="module")
+def loaded(demo: TinyDemo, adapters: Path) -> Iterator[VLLMLike]:
     with serving(demo.base) as server:
         load(server, adapters)
+        yield server
+
+
+@pytest.fixture
+def vllm(demo: TinyDemo, loaded: VLLMLike) -> Iterator[VLLMLike]:
+    with serving(demo.base, like=loaded) as server:
         yield server
         server.going.set()
 
@@ -146,21 +151,40 @@ def test_tools_and_a_second_answer(proxy: Proxy, vllm: VLLMLike, renderer: ChatR
     assert query.verdict == {"passed": True, "detail": "", "repaired": True}
 
 
+def asking(server: Running, body: dict) -> socket.socket:
+    """A connection on which a request has been sent."""
+    data = json.dumps(body).encode()
+    client = socket.create_connection(("127.0.0.1", server.port), timeout=30)
+    client.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(data) + data)
+    return client
+
+
 @pytest.mark.parametrize("stream", [True, False])
 def test_a_client_that_goes_is_gone_at_vllm_too(proxy: Proxy, vllm: VLLMLike, stream: bool) -> None:
     server = proxy()
-    body = json.dumps({**LONG, "n": 2, "stream": stream}).encode()
     vllm.going.clear()
-    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as client:
-        client.sendall(
-            b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body
-        )
+    with asking(server, {**LONG, "n": 2, "stream": stream}):
         until(lambda: vllm.begun == 2 and server.engine.stats().running == 2)
     until(lambda: server.engine.stats().running == 0)
     vllm.going.set()
     until(lambda: vllm.aborted == 2)
     assert server.engine.stats().counts.finished == {"cancelled": 2}
     assert server.client().chat.completions.create(model="fc", messages=user("Hi."), max_tokens=2).model == "fc"
+
+
+def test_a_client_that_goes_while_it_waits(proxy: Proxy, vllm: VLLMLike) -> None:
+    server = proxy("--running", "1")
+    vllm.going.clear()
+    with asking(server, {**LONG, "max_tokens": 3, "stream": True}) as first:
+        until(lambda: server.engine.stats().running == 1)
+        with asking(server, {**LONG, "stream": True}):
+            until(lambda: server.engine.stats().waiting == 1)
+        until(lambda: server.engine.stats().waiting == 0)
+        vllm.going.set()
+        with first.makefile("rb") as answer:
+            assert any(line == b"data: [DONE]\n" for line in answer)
+    assert vllm.begun == 1
+    assert server.engine.stats().counts.finished == {"length": 1, "cancelled": 1}
 
 
 def test_too_many_wait_here_and_get_429(proxy: Proxy, vllm: VLLMLike) -> None:
@@ -228,7 +252,7 @@ breaks 0 | 502 | broke before the completion's end
 breaks 3 | 502 | broke before the completion's end
 fails 3 | 502 | EngineCore encountered an issue
 ends 3 | 502 | ended before the completion
-silent | 502 | has sent nothing for 0.4 s
+silent | 502 | has sent nothing for 1 s
 noids | 502 | take vLLM 0.10.2 or newer
 nonsense | 502 | no completion
 notjson | 502 | no completion
@@ -239,8 +263,8 @@ abort | 502 | finish_reason 'abort'
 
 @pytest.mark.parametrize("fault", FAULTS.strip().splitlines())
 def test_a_fault_of_vllm_is_told_as_such(proxy: Proxy, vllm: VLLMLike, renderer: ChatRenderer, fault: str) -> None:
-    server = proxy("--url-timeout", "0.4")
     name, status, said = fault.split(" | ")
+    server = proxy("--url-timeout", "1" if name == "silent" else "60")
     asked = {**LONG, "max_tokens": 40}
     for stream in (False, True):
         scripted(vllm, name, renderer)
@@ -275,8 +299,7 @@ def test_health_is_that_of_vllm(
     until(lambda: status() == "ok")
     vllm.max_model_len = 200
     until(lambda: server.engine.max_length == 200)
-    vllm.shutdown()
-    vllm.server_close()
+    vllm.die()
     with pytest.raises(openai.InternalServerError, match="cannot be reached") as gone:
         server.client().chat.completions.create(**{**LONG, "max_tokens": 3})
     assert (gone.value.status_code, gone.value.code) == (503, "upstream_unavailable")
@@ -309,24 +332,41 @@ def test_the_end_of_the_server_is_the_end_at_vllm(proxy: Proxy, vllm: VLLMLike) 
     until(lambda: vllm.aborted == 1)
 
 
-def test_the_command(vllm: VLLMLike, adapters: Path) -> None:
+def test_the_command(
+    vllm: VLLMLike, adapters: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     vllm.key = KEY
-    command = [sys.executable, "-m", "qwen_lightning", "serve", "--adapters", str(adapters), "--port", "0"]
-    command += ["--backend", "vllm", "--url", f"{vllm.url}/", "--url-key-env", "VLLM_KEY"]
-    environment = {**os.environ, "VLLM_KEY": KEY}
-    with subprocess.Popen(command, env=environment, stdout=-1, stderr=-1, text=True) as process:
+    monkeypatch.setenv("VLLM_KEY", KEY)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    command = ["serve", "--adapters", str(adapters), "--port", port, "--backend", "vllm"]
+    command += ["--url", f"{vllm.url}/", "--url-key-env", "VLLM_KEY"]
+    client = openai.OpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key="none", max_retries=0)
+    chunks: list[Any] = []
+
+    def models() -> list[str]:
         try:
-            line = process.stdout.readline()
-            address = re.search(r"http://\S+/v1", line)
-            assert address, process.stderr.read()
-            assert line.startswith("Serving fc, slot, sql on ")
-            with openai.OpenAI(base_url=address[0], api_key="none", max_retries=5) as client:
-                stream = client.chat.completions.create(**{**LONG, "max_tokens": 30}, stream=True)
-                first = next(iter(stream))
-                process.send_signal(signal.SIGTERM)
-                assert [*stream][-1].choices[0].finish_reason in ("stop", "length")
-            assert first.routing["adapter"] == "sql"
-            assert process.wait(30) == 0
-            assert process.stderr.read() == ""  # no weights are loaded
+            return [model.id for model in client.models.list()]
+        except openai.APIConnectionError:
+            return []
+
+    def ask_and_end() -> None:
+        until(lambda: models() == ["fc", "slot", "sql", "base"])
+        try:
+            stream = client.chat.completions.create(**{**LONG, "max_tokens": 30}, stream=True)
+            chunks.append(next(iter(stream)))
         finally:
-            process.kill()
+            os.kill(os.getpid(), signal.SIGTERM)  # it is served: the signal is the server's
+        chunks.extend(stream)
+
+    capsys.readouterr()
+    asker = threading.Thread(target=ask_and_end)
+    asker.start()
+    assert main(command) == 0
+    asker.join(30)
+    assert chunks[0].routing["adapter"] == "sql"
+    assert chunks[-1].choices[0].finish_reason in ("stop", "length")
+    out, err = capsys.readouterr()
+    assert out.startswith("Serving fc, slot, sql on ")
+    assert err == ""  # no weights are loaded
