@@ -21,6 +21,7 @@ from qwen_lightning.serving.requests import RequestPart, validated
 
 _GONE = 499  # a client that went before its answer, as nginx counts it
 _KEPT_S = 300.0  # how long the list of databases is kept
+_AT_ONCE = 2  # databases described at once: threads are left for queries
 
 
 class QueryRequest(RequestPart):
@@ -106,10 +107,14 @@ class DatabaseAPI:
             for language in LANGUAGES.values()
             for name in await self._threads.do(lambda language=language: self._databases.names(language))  # type: ignore[misc]
         ]
-        found = await asyncio.gather(
-            *(self._threads.do(lambda place=place: self._entry(*place)) for place in named)  # type: ignore[misc]
-        )
-        return [entry for entry in found if entry is not None]
+        turns = asyncio.Semaphore(_AT_ONCE)
+
+        async def entry(language: str, name: str) -> dict[str, Any] | None:
+            async with turns:
+                return await self._threads.do(lambda: self._entry(language, name))
+
+        found = await asyncio.gather(*(entry(*place) for place in named))
+        return [each for each in found if each is not None]
 
     def _entry(self, language: str, name: str) -> dict[str, Any] | None:
         entry = {"id": name, "object": "database", "language": language}

@@ -13,11 +13,15 @@ import pytest
 
 from qwen_lightning.__main__ import main
 from qwen_lightning.commands.workbench import load_planner
+from qwen_lightning.errors import RequestError
+from qwen_lightning.execution.base import QueryExecutor, QueryJob, QueryOutcome
 from qwen_lightning.models.chat import ChatRenderer
 from qwen_lightning.serving.api import HTTPSettings
 from qwen_lightning.serving.checking import AnswerChecker
+from qwen_lightning.serving.databases import Databases
 from qwen_lightning.serving.query_threads import QueryThreads
 from qwen_lightning.serving.service import ChatService
+from qwen_lightning.tasks.registry import TaskRegistry
 from tests.serving.conftest import MakeEngine
 from tests.serving.live import KEY, Running, script, until, user
 
@@ -213,3 +217,20 @@ def test_server_without_databases(serve: Callable[..., Running]) -> None:
     status, fault = ask(server, "SELECT 1")
     assert status == 400
     assert "there are none; --databases names a folder" in fault["error"]["message"]
+
+
+def test_an_executor_that_only_judges_has_no_databases_to_serve() -> None:
+    class Judging(QueryExecutor):
+        def judge(self, job: QueryJob) -> QueryOutcome:
+            return QueryOutcome(True)
+
+        def has_database(self, name: str) -> bool:
+            return True
+
+        def close(self) -> None:
+            pass
+
+    databases = Databases(TaskRegistry(sql=Judging()))
+    assert databases.names("sql") == []
+    with pytest.raises(RequestError, match="there are none"):
+        databases.check("harbour", "text2sql")
