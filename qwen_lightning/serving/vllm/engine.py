@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Coroutine, Sequence
 from functools import partial
 from threading import Condition, Lock, Thread
+from traceback import extract_tb
 from typing import Any, TypeVar
 
 from qwen_lightning.errors import ConfigError, QwenLightningError
@@ -34,7 +35,7 @@ Completing = asyncio.Task[FinishReason | QwenLightningError]
 
 _WATCH_S = 5.0  # between two looks at the server
 _LOOK_S = 10.0  # longest wait for its answer
-_UNREACHABLE = "the vLLM server cannot be reached"
+_AWAY = "the vLLM server cannot be reached, or is not ready"
 _CHANGED = "the vLLM server no longer has the models that it had"
 log = logging.getLogger(__name__)
 
@@ -171,7 +172,7 @@ class VLLMEngine(Backend):
             except ConfigError as error:
                 self._tell(_CHANGED, str(error))
             except QwenLightningError as error:
-                self._tell(_UNREACHABLE, str(error))
+                self._tell(_AWAY, str(error))
             else:
                 self._served = served
                 self._tell("ok", "it is there again")
@@ -227,12 +228,13 @@ class VLLMEngine(Backend):
                         self._running -= 1
         except QwenLightningError as error:
             if isinstance(error, UpstreamUnavailableError):
-                self._tell(_UNREACHABLE, error.message)
+                self._tell(_AWAY, error.message)
             elif isinstance(error, UpstreamError):
                 log.warning("vLLM at %s: %s", self.settings.url, error.message)
             return error
         except Exception as error:  # whatever it is, the completion's reader waits for an answer
-            log.exception("a completion failed")
+            # Its words could be the request's: they are not logged.
+            log.error("a completion failed: %s at %s", type(error).__name__, extract_tb(error.__traceback__)[-1])
             return GenerationError(f"the server failed at this completion ({type(error).__name__}); send it again")
 
     async def _read(self, generation: Generation) -> FinishReason:
