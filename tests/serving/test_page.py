@@ -114,7 +114,7 @@ def both(databases: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_question_is_answered_with_its_adapter_verdict_and_result(
     serve: Serve, browser: Browser, databases: Path
 ) -> None:
-    server = serve([SQL], verify=True, databases=databases)
+    server = serve([SQL, "SELECT id FROM ships", SQL], verify=True, databases=databases)
     page = Page(browser, server)
     assert page.text("h1") == "Qwen Lightning"
     options = "[...document.querySelectorAll('{} option')].map(o => o.textContent)"
@@ -152,9 +152,14 @@ def test_a_question_is_answered_with_its_adapter_verdict_and_result(
     page.run("""SELECT '<img src=x onerror=document.title=1>' AS "<script>", 'a' || chr(10) || 'b' AS "n" """)
     assert page.table() == [["<script>", "n"], ["<img src=x onerror=document.title=1>", "a\nb"]]
     assert page.count("img") == 0
+    page.run(f"SELECT a.id FROM {', '.join(f'boats {name}' for name in 'abcdefg')}")
+    assert page.said(".outcome").startswith("boats, your query: the first 1000 rows in ")
+    assert len(page.table()) == 1001
     page.run("SELECT nothing FROM boats")
     assert "nothing" in page.said(".outcome")
     assert not page.said(".scroll")
+    page.ask()
+    assert (page.said(".text"), page.said(".verdict")) == (SQL, "✓ passed, repaired")
     failed = [line for line in browser.console() if "400 (Bad Request)" not in line]
     assert failed == []
     assert {address for address in browser.requests() if not address.startswith(page.origin)} == set()
@@ -162,7 +167,8 @@ def test_a_question_is_answered_with_its_adapter_verdict_and_result(
 
 @pytest.mark.parametrize("there", [True, False])
 def test_each_example_goes_to_its_task(serve: Serve, browser: Browser, both: Path, there: bool) -> None:
-    page = Page(browser, serve(["said"] * 6, databases=both if there else None))
+    says = ["said", "MATCH (b:Boat) RETURN b.name AS name", *["said"] * 4]
+    page = Page(browser, serve(says, databases=both if there else None))
     tasks = {
         "SQL": "text2sql",
         "Cypher": "text2cypher",
@@ -178,9 +184,12 @@ def test_each_example_goes_to_its_task(serve: Serve, browser: Browser, both: Pat
         assert ("database" in page.sent().get("metadata", {})) == (there and name in ("SQL", "Cypher"))
         if name in ("SQL", "Cypher") and not there:
             assert page.said(".outcome").startswith("Choose a")
-        elif name in ("SQL", "Cypher"):
+        elif name == "SQL":
             page.until(lambda: page.count("article .outcome.fault") and page.said(".outcome"))
-    assert page.said(".verdict") == "– not checked", page.said("")
+        elif name == "Cypher":
+            page.until(lambda: page.count("article td"))
+            assert page.table() == [["name"], ["Ada"]]
+    assert page.said(".verdict") == "– not checked"
     assert bool(page.text("#no-databases")) != there
 
 
@@ -279,11 +288,12 @@ def test_it_fits_and_every_field_is_named(serve: Serve, browser: Browser, databa
     for width, scheme in ((380, "dark"), (1280, "light")):
         page = Page(browser, server, width, scheme)
         page.ask("Why" + "y" * 900)
+        assert browser.run("innerWidth") == width  # a phone zooms out where something is wider
         page.example("SQL")
         page.ask()
         page.until(lambda page=page: page.count("article td"))
         page.run(f"SELECT {wide}")
-        assert page.said(".outcome").startswith("boats: 1 row in ")
+        assert page.said(".outcome").startswith("boats, your query: 1 row in ")
         browser.run("document.querySelectorAll('details').forEach(d => d.open = true)")
         assert browser.run("document.documentElement.scrollWidth") <= width
         assert browser.run(_WIDER) == []

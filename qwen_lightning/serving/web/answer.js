@@ -28,7 +28,7 @@ class Answer {
     return node;
   }
 
-  /** Reads the answer to its end, and shows what its query returns. */
+  /** Reads the answer to its end. */
   async read(response, signal) {
     const body = this.find(".text");
     try {
@@ -38,7 +38,6 @@ class Answer {
     }
     this.showFigures();
     this.showVerdict();
-    if (this.language && this.text) await this.runQuery(queryIn(this.text));
   }
 
   take(chunk, body) {
@@ -128,19 +127,25 @@ class Answer {
 
   // ------------------------------------------------------------------ the result
 
+  /** Runs the answer's query where it was read to its end. */
+  async showResult() {
+    if (this.finish && this.language && this.text) await this.runQuery(queryIn(this.text));
+  }
+
   async runQuery(query) {
     const [outcome, scroll, edit] = [".outcome", ".scroll", ".edit"].map(this.find);
-    const database = this.database ?? this.chosen();
+    const database = [this.database, this.chosen()].find((each) => each?.language === this.language);
     this.find(".result").hidden = false;
     this.find(".edit textarea").value = query;
     outcome.classList.remove("fault");
     scroll.hidden = true;
-    if (database?.language !== this.language) {
+    if (!database) {
       const wanted = `${this.language === "sql" ? "an SQL" : "a Cypher"} database`;
       outcome.textContent = `Choose ${wanted} and run the query to see what it returns.`;
       return;
     }
-    outcome.textContent = `Running on ${database.id}…`;
+    const place = `${database.id}${query === queryIn(this.text) ? "" : ", your query"}: `;
+    outcome.textContent = `${place}running…`;
     const button = this.find(".run");
     button.disabled = true;
     try {
@@ -150,11 +155,11 @@ class Answer {
       scroll.hidden = columns.length === 0;
       const count = `${truncated ? "the first " : ""}${rows.length} row${rows.length === 1 ? "" : "s"}`;
       const cut = truncated ? "; there are more than are shown" : "";
-      outcome.textContent = `${database.id}: ${count} in ${duration(seconds)}${cut}`;
+      outcome.textContent = `${place}${count} in ${duration(seconds)}${cut}`;
     } catch (error) {
       outcome.classList.add("fault");
       const line = reported(error);
-      outcome.textContent = error.status === 400 ? error.said : line;
+      outcome.textContent = error.status === 400 ? place + error.said : line;
       edit.open = true;
     } finally {
       button.disabled = false;

@@ -167,6 +167,7 @@ async function ask() {
   } finally {
     begin(false);
   }
+  await answer.showResult();
 }
 
 function begin(asking) {
