@@ -216,9 +216,9 @@ def trim(text: str, task: str) -> str:
     if label is not None and is_only_boilerplate(text[: label.start()], task):
         body = text[label.end() :].strip()
         kept = _trim_end(body, task, lines=True)
-        return _unquoted(kept) or text.strip()
+        return unquoted(kept) or text.strip()
     kept = _trim_end(_trim_start(text.strip(), task), task, lines=False)
-    return _unquoted(kept) if kept != text.strip() else kept
+    return unquoted(kept) if kept != text.strip() else kept
 
 
 def is_only_boilerplate(text: str, task: str) -> bool:
@@ -248,7 +248,7 @@ def _trim_end(text: str, task: str, lines: bool) -> str:
 _QUOTES = (('"""', '"""'), ("'''", "'''"), ("```", "```"), ("“", "”"), ("「", "」"), ('"', '"'))
 
 
-def _unquoted(text: str) -> str:
+def unquoted(text: str) -> str:
     """A text that is quoted as a whole, without its quotation marks."""
     for opening, closing in _QUOTES:
         inner = text[len(opening) : -len(closing)]

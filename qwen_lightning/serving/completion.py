@@ -15,6 +15,7 @@ from qwen_lightning.errors import DataError, RequestError
 from qwen_lightning.records import RecordBase, Turn
 from qwen_lightning.serving.boilerplate import is_only_boilerplate, trim, trim_instruction
 from qwen_lightning.serving.found import MARK, Found, cut
+from qwen_lightning.serving.labelled import labelled
 from qwen_lightning.serving.requests import ChatMessage, ChatRequest
 from qwen_lightning.serving.router import CHAT
 from qwen_lightning.serving.signals import Signals
@@ -212,7 +213,7 @@ def _take_apart(request: ChatRequest, signals: Signals, task: Task[Any]) -> _Par
         elif index < len(request.messages) - 1 and (index not in pieces or task.name == "intent_rewrite"):
             turns.append(Turn(role="user", content=text))  # an earlier turn, to the letter
         else:
-            asked = _asked(text, message.content, task) if text else []
+            asked = _asked(text, message.content, pieces.get(index, []), task) if text else []
             earlier = index < len(request.messages) - 1
             turns += [Turn(role="user", content=text)] if text and earlier and not asked else asked
     place = max((at for at, turn in enumerate(turns) if turn.role == "user"), default=None)
@@ -221,7 +222,7 @@ def _take_apart(request: ChatRequest, signals: Signals, task: Task[Any]) -> _Par
     return _Parts([turn for at, turn in enumerate(turns) if at != place], turns[place].content)
 
 
-def _asked(text: str, whole: str, task: Task[Any]) -> list[Turn]:
+def _asked(text: str, whole: str, pieces: list[Found], task: Task[Any]) -> list[Turn]:
     """The turns that a user's message stands for: the question in it, or the conversation that is written out in it.
 
     Where slots cannot be cut out of their sentence without leaving a gap, the whole message is the question.
@@ -230,11 +231,31 @@ def _asked(text: str, whole: str, task: Task[Any]) -> list[Turn]:
         told = [part for part in (_instruction(said.preface, "", task), _instruction(said.after, "", task)) if part]
         return [*(Turn(role="system", content=part) for part in told), *said.turns]
     kept = trim(text, task.name)
+    if pieces and (marked := _marked(text, whole, pieces, task)) is not None and len(marked[-1].content) < len(kept):
+        return marked
     if MARK in kept:
         return [Turn(role="user", content=whole)]
     if kept == text.strip() and task.name != "intent_rewrite":
         return [Turn(role="user", content=text)]
     return [] if is_only_boilerplate(kept, task.name) else [Turn(role="user", content=kept)]
+
+
+def _marked(text: str, whole: str, pieces: list[Found], task: Task[Any]) -> list[Turn] | None:
+    """The text that the message marks as the one to read, below what else it says; None where it marks none."""
+    last = max(piece.end for piece in pieces)
+    after = len(cut(whole[:last], pieces))
+    split = labelled(text, after)
+    if split is None and (mark := text.rfind(MARK)) >= 0 and "\n" in text[mark:]:
+        # Fields in a sentence, the text to read in the lines below.
+        end = text.index("\n", mark)
+        split = (text[:end], text[end:].strip()) if not is_only_boilerplate(text[end:], task.name) else None
+    if split is None or MARK in split[1] or not split[1]:
+        return None
+    told = trim_instruction(split[0], task.name)
+    for piece in sorted(pieces, key=lambda piece: piece.start):
+        if piece.inline:
+            told = told.replace(MARK, whole[piece.start : piece.end], 1)
+    return [*([Turn(role="system", content=told)] if told else []), Turn(role="user", content=split[1])]
 
 
 def _instruction(text: str, whole: str, task: Task[Any]) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from qwen_lightning.execution.cypher.graph_schema import read_schema
@@ -28,6 +29,7 @@ _NODE = (
 _AFTER = re.compile(rf"\s*{_NODE}")
 _BEFORE = re.compile(rf"{_NODE}\s*\Z")
 _LONGEST_NODE = 700
+_MOST_EDGES = 500
 _EDGE = re.compile(
     rf"(?P<left>[<＜])?-{{1,2}}\s*\[\s*(?:{_NAME})?\s*:?\s*(?<![^\W\d])(?P<type>{_NAME})(?P<braces>{_BRACES})\s*\]\s*"
     rf"-{{1,2}}(?P<right>[>＞])?|-{{1,2}}\s?:?(?P<plain>{_NAME})\s?-{{1,2}}[>＞]"
@@ -128,7 +130,7 @@ def _drawn(text: str) -> _Graph:
         graph.labels.setdefault(label, {}).update(_entries(said))
         return label
 
-    for edge in _EDGE.finditer(text):
+    for edge in islice(_EDGE.finditer(text), _MOST_EDGES):
         start = max(0, edge.start() - _LONGEST_NODE)
         before, after = _BEFORE.search(text[start : edge.start()]), _AFTER.match(text, edge.end())
         if before is None or after is None:

@@ -151,7 +151,7 @@ def _examples(text: str) -> list[Found]:
         if all(isinstance(part, str | int | float | None) for part in value.values()) and any(
             isinstance(part, str) and part and part in rest for part in value.values()
         ):
-            place = start if place is None else place
+            place = end
             properties |= {name: properties.get(name, {}) for name in value}
     # The examples stay in the text: they show more than the names.
     return [Found(place, place, {"type": "object", "properties": properties}, inline=True)] if place is not None else []

@@ -38,7 +38,9 @@ _COMMENT = re.compile(r"\s*(?:--[^\n]*(?:\n|$)|/\*[\s\S]*?\*/)")
 _TRAILING = re.compile(r"[ \t]*--[^\n]*|\s*/\*[\s\S]*?\*/")
 _COLUMN = re.compile(r"(?:[\w$]+|\"[^\"]+\"|`[^`]+`|\[[^\]]+\])\s+[A-Za-z]\w*")
 _LEADING = re.compile(r"(?:^[ \t]*--[^\n]*\n\s*|^[ \t]*/\*(?:(?!\*/)[\s\S])*\*/\s*)+\Z", re.MULTILINE)
-_NAME = r"[^\W\d]\w*"
+_NAME = r"[^\W\d]\w{0,62}"
+#: Where a name begins; without it, a pattern would be tried at every letter of a long word.
+_WORD_START = r"(?<!\w)"
 _SQL_TYPE = (
     r"(?:(?:big|small|tiny|medium)?int(?:eger|\d+)?|(?:big|small)?serial|(?:var|n|nvar|b)?char(?:acter)?(?:\s+varying)?|text|string"
     r"|numeric|decimal|number|money|real|float\d*|double(?:\s+precision)?|date|time|datetime\d*|timestamp(?:tz)?|bool(?:ean)?"
@@ -46,9 +48,9 @@ _SQL_TYPE = (
 )
 _ITEM = rf"`?{_NAME}`?(?:\s+{_SQL_TYPE}(?:\(\d+(?:,\s*\d+)?\))?)?(?:\s+(?:PK|FK|primary key|not null))?"
 #: `singer(id, name)` anywhere; two of them, or one behind the word table, list a schema.
-_CALL = rf"{_NAME}(?:\.{_NAME})?\s*[(（]\s*{_ITEM}(?:\s*[,，、]\s*{_ITEM})+\s*[)）]"
+_CALL = rf"{_WORD_START}{_NAME}(?:\.{_NAME})?\s*[(（]\s*{_ITEM}(?:\s*[,，、]\s*{_ITEM})+\s*[)）]"
 _CALLS = re.compile(_CALL, re.I)
-_TYPED_ITEM = rf"`?{_NAME}`?\s+{_SQL_TYPE}(?:\(\d+(?:,\s*\d+)?\))?"
+_TYPED_ITEM = rf"`?{_NAME}`?\s{{1,8}}{_SQL_TYPE}(?:\(\d+(?:,\s*\d+)?\))?"
 #: `singer(id, name)`, `# singer ( id, name )`, `Table singer, columns = [*, id, name]`, `Table singer: id, name`, and
 #: columns a line: two names with their types, as psql, MySQL, Markdown, Prisma and DBML have them.
 _LISTINGS = (
@@ -61,7 +63,7 @@ _LISTINGS = (
     re.compile(rf"^\s*(?:[-*#•]\s*)?(?:table|表)\s*[:：]?\s*[`*\"]*{_NAME}[`*\"]*\s*[:：(（]", re.I | re.M),
     re.compile(r"^\s*\|?\s*(?:column|column_name|字段|列名)\s*\|\s*(?:type|data[_ ]?type|类型)", re.I | re.M),
     re.compile(rf"(?:\btables?\b|表)[^\n.。(（]{{0,40}}?\s*[`'\"]?{_CALL}", re.I),
-    re.compile(rf"{_NAME}\s*[(（]\s*{_TYPED_ITEM}\s*[,，、]\s*{_TYPED_ITEM}", re.I),
+    re.compile(rf"{_WORD_START}{_NAME}\s?[(（]\s{{0,8}}{_TYPED_ITEM}\s*[,，、]\s*{_TYPED_ITEM}", re.I),
     re.compile(rf"\btable\s+[`'\"]?[\w.]+[`'\"]?\s+(?:has|have|with|contains?)\s+(?:the\s+)?(?:columns?|fields?)\b", re.I),
     re.compile(rf"(?:^[ \t]*[-*|]?[ \t]*[`\"\[]?{_NAME}[`\"\]]?[ \t]*[:|]?[ \t]*\[?{_SQL_TYPE}[^\n]*\n?){{2}}", re.I | re.M),
     # Three or more names behind each of two lines' colons: `singer: id, name, age`.

@@ -19,19 +19,19 @@ _LAST = (
     r"|(?:last|current|final|new|latest|user)\s+(?:input|question|query|utterance|message|turn|user (?:message|question))"
     r"|(?:当前|最后|后续|最新|新)(?:的)?(?:用户)?(?:问题|一句|一句话|一轮|提问|消息|追问)|用户(?:最新)?(?:问题|提问|追问)|追问"
 )
-_OPEN, _CLOSE = r"(?:[-*#>]+[ \t]*)?\**[<\[【(]?", r"(?:\**\s*[:：]\**|[>\]】)][ \t]*[:：]?)"
+_OPEN, _CLOSE = r"(?:[-*#>]{1,6}[ \t]*)?\*{0,2}[<\[【(]?", r"(?:\*{0,2}\s?[:：]\*{0,2}|[>\]】)][ \t]?[:：]?)"
 _TURN = re.compile(
     rf"^[ \t]*{_OPEN}(?:(?P<letter>{_LETTER})|(?P<user>{_USER})|(?P<assistant>{_ASSISTANT})|(?P<last>{_LAST}))"
     rf"{_CLOSE}[ \t]*",
     re.IGNORECASE | re.MULTILINE,
 )
 _ANSWER_LABEL = re.compile(
-    r"\n[ \t]*(?:#+\s*)?\**[<\[【]?(?:(?:stand-?alone|rewritten|rephrased|reformulated|search)\s+\w+|rewrite"
+    r"\n[ \t]*(?:#{1,6}\s?)?\*{0,2}[<\[【]?(?:(?:stand-?alone|rewritten|rephrased|reformulated|search)\s+\w+|rewrite"
     rf"|answer|output|改写(?:后|结果)?(?:的\w*)?|答案|输出|独立(?:的)?问题){_CLOSE}\s*\Z",
     re.IGNORECASE,
 )
 #: LangChain's printed messages.
-_PRINTED = re.compile(r"[\[,]?[ \t]*(?P<who>Human|AI)Message\(content=(?P<quote>['\"])(?P<said>[^\n]*?)(?P=quote)[^()\n]*\)\]?")
+_PRINTED = re.compile(r"(?:\[|,[ \t]?)?(?P<who>Human|AI)Message\(content=(?P<quote>['\"])(?P<said>[^\n]{0,2000}?)(?P=quote)[^()\n]{0,400}\)\]?")
 _ITEMS = re.compile(
     r"(?:dialogue|conversation|history|chat|对话|历史|聊天记录)[^\n:：]{0,12}[:：][ \t]*\n(?P<items>(?:[ \t]*[-*•][^\n]+(?:\n|\Z)){2,})",
     re.IGNORECASE,

@@ -19,13 +19,13 @@ _PATTERNS: dict[str, tuple[str, ...]] = {
         r"\b(?:\w*sql|cypher)(?: (?:query|statement|code))?\s*[:：]|\btext[- ]?(?:to|2)[- ]?(?:sql|cypher)\b",
         r"(?:写|生成|给|输出|返回|编写|转换|翻译|回答|转[成为]|用)[^。？\n]{0,30}(?:sql|cypher|查询)",
         r"\b(?:sql|cypher)\s+(?:pls|plz|please|that|which|for|to|returns?|finds?)\b"
-        r"|(?m:^\W*(?:\w*sql|cypher)(?: query)?\W*$)",
+        r"|(?m:^\W{0,12}(?:\w{0,12}sql|cypher)(?: query)?\W{0,12}$)",
         r"\b(?:as|in|using|via|the)\s+(?:\w+\s)?(?:\w*sql|cypher)\b(?!\s+(?:table|schema|server|database)s?\b)",
     ),
     "asks_extraction": (
         r"\b(?:extra?c?t(?:s|ing)?|(?:information|entity|data) extraction|pull\b[^.\n]{0,20}\bout|parse out|fill(?: in| out)?"
         r"|identify and return|capture)\b",
-        r"\bslots?\b.{0,20}\bfill|\bslot[- ]filling\b|(?m:^\W*slots?\s*[:：])|\bdialogue state\b",
+        r"\bslots?\b.{0,20}\bfill|\bslot[- ]filling\b|(?m:^\W{0,12}slots?\s?[:：])|\bdialogue state\b",
         r"\b(?:named[- ])?entit(?:y|ies) (?:recognition|types?)\b",
         r"\b(?:answer|reply|respond|return|output|give|giv|write|produce|format\w*)\b[^.\n]{0,30}\bjson\b",
         r"\b(?:answer|reply|respond|return|output|give|write|produce)\b[^.\n]{0,60}\b(?:json|object)\b[^.\n]{0,60}"
