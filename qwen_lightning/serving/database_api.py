@@ -20,7 +20,7 @@ from qwen_lightning.serving.query_threads import QueryThreads
 from qwen_lightning.serving.requests import RequestPart, validated
 
 _GONE = 499  # a client that went before its answer, as nginx counts it
-_KEPT_S = 300.0  # how long the list of databases is kept
+_KEPT_S = 300.0  # how long a description is kept; one that failed is not
 _AT_ONCE = 2  # databases described at once: threads are left for queries
 
 
@@ -54,8 +54,7 @@ class DatabaseAPI:
         self._databases, self._threads, self._count = databases, threads, count
         self._body_bytes, self._body_seconds = body_bytes, body_seconds
         self._listing = asyncio.Lock()
-        self._listed: list[dict[str, Any]] = []
-        self._listed_at = float("-inf")
+        self._kept: dict[tuple[str, str], tuple[float, dict[str, Any] | None]] = {}
 
     def add_to(self, router: APIRouter) -> None:
         """Add the endpoints to a router."""
@@ -65,13 +64,10 @@ class DatabaseAPI:
     async def names(self) -> Response:
         """The databases with their schemas; those without a table or a labelled node are left out."""
         try:
-            async with self._listing:
-                if time.monotonic() - self._listed_at > _KEPT_S:
-                    self._listed = await self._read()
-                    self._listed_at = time.monotonic()
+            async with self._listing:  # who asks meanwhile gets what is read already
+                return JSONResponse({"object": "list", "data": await self._read()})
         except Exception as error:
             return fault_of(error).response()
-        return JSONResponse({"object": "list", "data": self._listed})
 
     async def query(self, request: Request) -> Response:
         """Run one query."""
@@ -111,7 +107,11 @@ class DatabaseAPI:
 
         async def entry(language: str, name: str) -> dict[str, Any] | None:
             async with turns:
-                return await self._threads.do(lambda: self._entry(language, name))
+                at, kept = self._kept.get((language, name), (float("-inf"), None))
+                if time.monotonic() - at > _KEPT_S or (kept and "error" in kept):
+                    kept = await self._threads.do(lambda: self._entry(language, name))
+                    self._kept[language, name] = time.monotonic(), kept
+                return kept
 
         found = await asyncio.gather(*(entry(*place) for place in named))
         return [each for each in found if each is not None]
