@@ -1,7 +1,8 @@
 """Graph schemas that users write in words, in loose arrows, or as JSON, each brought into the layout of the records.
 
-`Person(name, age)-[ACTED_IN]->Movie(title)`, `节点：疾病(name)，关系：(疾病)-[:有症状]->(症状)`, `edge RUNS: Service -> Server`,
-the JSON of `apoc.meta.schema()`: all become lines `(:Person {name, age})` and `(:Person)-[:ACTED_IN]->(:Movie)`.
+`Person(name, age)-[ACTED_IN]->Movie(title)`, `节点：疾病(name)，关系：(疾病)-[:有症状]->(症状)`,
+`edge RUNS: Service -> Server`, the JSON of `apoc.meta.schema()`: all become lines `(:Person {name, age})` and
+`(:Person)-[:ACTED_IN]->(:Movie)`.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ _EDGE = re.compile(
 )
 #: `RUNS: Service -> Server`, `OWNS (Owner->Dog)`, `USES from Recipe to Ingredient`.
 _ARROW = re.compile(
-    rf"\b(?P<type>[A-Z][A-Z0-9_]{{1,60}})\s?(?:[:：]\s?)?(?:[(（]\s?)?(?P<source>{_NAME})\s?(?:-{{1,2}}>|→|=>)\s?(?P<target>{_NAME})"
+    rf"\b(?P<type>[A-Z][A-Z0-9_]{{1,60}})\s?(?:[:：]\s?)?(?:[(（]\s?)?(?P<source>{_NAME})\s?(?:-{{1,2}}>|→"
+    rf"|=>)\s?(?P<target>{_NAME})"
     rf"(?:\s?[)）])?|\b(?P<type2>[A-Z][A-Z0-9_]{{1,60}}) from (?P<source2>{_NAME}) to (?P<target2>{_NAME})"
 )
 #: What follows a label that has its properties: `(name, age)`, `.name`, ` properties: name, age`.
@@ -46,14 +48,18 @@ _SAID = (
 )
 #: A query is no schema, though its patterns look alike.
 _CLAUSE = re.compile(r"\b(?:match|merge|create)\s*\(|\bRETURN\s+\w|\b(?:MATCH|WHERE)\b", re.ASCII)
-_GRAPH = re.compile(r"(?a:\b(?:node|label|relation(?:ship)?|edge|graph|neo4j|cypher|memgraph)s?\b)|节点|关系|图谱|图数据|图模式", re.I)
+_GRAPH = re.compile(
+    r"(?a:\b(?:node|label|relation(?:ship)?|edge|graph|neo4j|cypher|memgraph)s?\b)|节点|关系|图谱|图数据|图模式", re.I
+)
 _ENTRY = re.compile(r"\s*`?(?P<name>[^\W\d]\w{0,60})`?\s*(?:[:：]\s*|\s|[(（])?\s*(?P<type>[A-Za-z][\w<>]*)?[)）]?\s*")
 _WORD = re.compile(r"[^\W\d]\w*")
 #: What stands between the parts of a schema and asks for nothing.
 _VOCABULARY = frozenset(
-    "node nodes label labels relationship relationships relation relations relationtypes edge edges type types property"
-    " properties graph schema model and with the of neo4j database db are is following string int integer float date boolean"
-    " 节点 标签 关系 实体 边 属性 类型 有 有这些 以及 和 图谱 图 模式 图模式 图模式如下 如下 节点标签 节点有 关系有 实体和关系".split()
+    """
+    node nodes label labels relationship relationships relation relations edge edges type types property properties
+    graph schema model and with the of neo4j database db are is following string int integer float date boolean
+    节点 标签 关系 实体 边 属性 类型 有 以及 和 图谱 图 模式 图模式 图模式如下 如下 节点标签 节点有 关系有 实体和关系
+    """.split()
 )
 
 
@@ -190,7 +196,9 @@ def _entries(text: str | None) -> dict[str, str]:
 
 def _region(text: str, graph: _Graph) -> tuple[int, int] | None:
     """From the first word of the schema to its last; None where other words than a schema's stand between."""
-    names = {word for label, said in graph.labels.items() for word in (label, *said)} | {name for _, name, _ in graph.triples}
+    names = {word for label, said in graph.labels.items() for word in (label, *said)} | {
+        name for _, name, _ in graph.triples
+    }
 
     def of_schema(part: str) -> bool:
         words = _WORD.findall(part)
@@ -228,7 +236,7 @@ def _of_json(value: dict[str, Any]) -> _Graph | None:
                 graph.triples[label, name, str(target)] = f" {{{properties}}}" if properties else ""
     if kinds:
         return graph if graph.triples else None
-    nodes = next((value[key] for key in ("nodes", "node_props", "node_properties", "labels") if key in value), {})
+    nodes: Any = next((value[key] for key in ("nodes", "node_props", "node_properties", "labels") if key in value), {})
     edges = next((value[key] for key in ("relationships", "edges", "relations") if key in value), None)
     if not isinstance(edges, list) or not edges or not isinstance(nodes, dict | list):
         return None

@@ -29,7 +29,8 @@ _HEADING = re.compile(
 )
 #: Lines below a heading: `- **Person**`, `:Person`, `Person {name: STRING}`, and a property, "- `name`: STRING".
 _OWNER = re.compile(
-    rf"{_BULLET}(?:\*\*{_NAME}\*\*|:?{_NAME})\s*:?\s*(?:\{{[^{{}}\n]*\}}(?:\s*,\s*{_NAME}\s*\{{[^{{}}\n]*\}})*)?\s*,?\s*"
+    rf"{_BULLET}(?:\*\*{_NAME}\*\*"
+    rf"|:?{_NAME})\s*:?\s*(?:\{{[^{{}}\n]*\}}(?:\s*,\s*{_NAME}\s*\{{[^{{}}\n]*\}})*)?\s*,?\s*"
 )
 _PROPERTY = re.compile(r"[ \t]*[-*•]\s*`?[^`:{}*\n]+?`?\s*:\s*`?[A-Za-z]\w*.*")
 _BARE = re.compile(rf"{_BULLET}\[\s*:\s*{_NAME}(?:\s*\{{[^{{}}\n]*\}})?\s*\]\s*,?\s*")

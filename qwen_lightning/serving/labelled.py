@@ -11,21 +11,25 @@ from qwen_lightning.serving.boilerplate import unquoted
 _NAMES = (
     r"(?:(?:the|my|this|actual|user(?:'s)?|natural[- ]language|current|new|customer|input)\s+){0,3}"
     r"(?:question|request|text|utterance|sentence|message|input|passage|paragraph|query|document|e-?mail|article|review"
-    r"|receipt|invoice|resume|contract|report|transcript|posting|listing|q|user|用户问题|用户提问|用户|问题|问|提问|文本|句子"
+    r"|receipt|invoice|resume|contract|report|transcript|posting|listing|q|user|用户问题|用户提问|用户|问题|问|提问"
+    r"|文本|句子"
     r"|输入|用户输入|原文|话语|内容|文章|邮件|简历|病历|合同|合同内容|票据|发票|公告|新闻|要求|需求)(?:\s+is)?"
 )
 _LABEL = re.compile(
-    rf"^[ \t]{{0,20}}(?:[#*_>【\[<-]{{1,8}}[ \t]?)?{_NAMES}(?:[】\]>*_]{{0,4}}[ \t]?[:：][*_]{{0,3}}|[】\]>])[ \t]*\n?|^#{{1,6}}[ \t]?{_NAMES}[ \t]*\n",
+    rf"^[ \t]{{0,20}}(?:[#*_>【\[<-]{{1,8}}[ \t]?)?{_NAMES}(?:[】\]>*_]{{0,4}}[ \t]?[:：][*_]{{0,3}}"
+    rf"|[】\]>])[ \t]*\n?|^#{{1,6}}[ \t]?{_NAMES}[ \t]*\n",
     re.IGNORECASE | re.MULTILINE,
 )
 #: What follows the question as a prompt for the answer: `SQLQuery:`, `Output:`, `## Cypher`, an opened fence.
 _ANSWER_LABEL = re.compile(
-    r"\n\s{0,20}(?:[#*_\s\[<【]{0,8}(?:sql ?query|sql|cypher(?: (?:query|output|statement))?|output|json|answer|response|result|query"
+    r"\n\s{0,20}(?:[#*_\s\[<【]{0,8}(?:sql ?query|sql|cypher(?: (?:query|output|statement))?|output|json|answer"
+    r"|response|result|query"
     r"|输出|结果|答案|回答)(?: json)?[*_\]>】]{0,8}\s?[:：]?[*_]{0,3}\s{0,20})?(?:```\w{0,12})?\Z",
     re.IGNORECASE,
 )
 _OPENED = re.compile(
-    r"(?P<open>[<\[])(?P<tag>question|query|text|document|input|user_input|utterance|sentence|message|passage|email)(?P<close>[>\]])",
+    r"(?P<open>[<\[])(?P<tag>question|query|text|document|input|user_input|utterance|sentence|message|passage"
+    r"|email)(?P<close>[>\]])",
     re.IGNORECASE,
 )
 _MOST_TAGS = 8

@@ -16,22 +16,28 @@ _LINE = re.compile(
     r"(?P<rest>(?:[=;,#]|//|[(（]|--)[^\n]*)?"
 )
 _HEADER = re.compile(
-    r"[ \t]*(?:class\s+\w+\s*(?:\([^()\n]*\))?\s*:|(?:export\s+)?(?:interface|type)\s+\w+[^{}\n]{0,60}\{|(?:\w+\s*:\s*)?\{"
+    r"[ \t]*(?:class\s+\w+\s*(?:\([^()\n]*\))?\s*:|(?:export\s+)?(?:interface|type)\s+\w+[^{}\n]{0,60}\{"
+    r"|(?:\w+\s*:\s*)?\{"
     r"|struct\s+\w+\s*\{)\s*"
 )
 #: What may stand above a header, or below the last line, and belongs to the code.
 _BESIDE = re.compile(r"[ \t]*(?:@\w+[^\n]*|(?:from|import)\s+[\w.]+[^\n]*|[\])}]+[;,]?|\"\"\"[^\n]*\"\"\")[ \t]*")
 _COMMENT = re.compile(r"(?://|#)\s*(?P<comment>[^\n]+)|description\s*=\s*(?P<quote>[\"'])(?P<said>[^\n]*?)(?P=quote)")
-_FIELD_HEADS = re.compile(r"(?:fields?|keys?|slots?|attributes?|name|column|property|字段名?|字段名称|槽位|名称|键|属性)", re.I)
+_FIELD_HEADS = re.compile(
+    r"(?:fields?|keys?|slots?|attributes?|name|column|property|字段名?|字段名称|槽位|名称|键|属性)", re.I
+)
 _TYPE_HEADS = re.compile(r"(?:data )?types?|类型|数据类型", re.I)
-_SAID_HEADS = re.compile(r"desc(?:ription)?|meaning|explanation|required|notes?|examples?|说明|描述|含义|备注|示例|解释|必填", re.I)
+_SAID_HEADS = re.compile(
+    r"desc(?:ription)?|meaning|explanation|required|notes?|examples?|说明|描述|含义|备注|示例|解释|必填", re.I
+)
 _RULE = re.compile(r"[ \t]*\|?[ \t:|-]*-[ \t:|-]*")
 #: `{"origin": string, "passengers": number}`: JSON but for its values.
-_PSEUDO = re.compile(
-    r"\{\s*[\"']?\w[\w ]{0,60}[\"']?\s*:\s*<?[A-Za-z]+(?:\[\])?>?\s*(?:,\s*[\"']?\w[\w ]{0,60}[\"']?\s*:\s*<?[A-Za-z]+(?:\[\])?>?\s*){1,60}\}"
-)
+_PSEUDO_PAIR = r"[\"']?\w[\w ]{0,60}[\"']?\s*:\s*<?[A-Za-z]+(?:\[\])?>?\s*"
+_PSEUDO = re.compile(rf"\{{\s*{_PSEUDO_PAIR}(?:,\s*{_PSEUDO_PAIR}){{1,60}}\}}")
 _PAIR = re.compile(r"[\"']?(?P<name>\w[\w ]{0,60}?)[\"']?\s*:\s*<?(?P<type>[A-Za-z]+(?:\[\])?)>?")
-_OUTPUT = re.compile(r"(?:output|json|result|response|answer|输出|结果|答案|回答)\s*[*_]*[:：=][*_]*\s*(?:```\w*\s*)?\Z", re.I)
+_OUTPUT = re.compile(
+    r"(?:output|json|result|response|answer|输出|结果|答案|回答)\s*[*_]*[:：=][*_]*\s*(?:```\w*\s*)?\Z", re.I
+)
 
 
 def find_slot_listings(text: str) -> list[Found]:

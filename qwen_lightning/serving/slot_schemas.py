@@ -49,9 +49,12 @@ _INLINE = (
     ),
     re.compile(rf"\b{_FIELDS}\s+(?P<list>{_QUOTED}(?:\s*(?:,|and|,\s*and)\s*{_QUOTED})*)", re.IGNORECASE),
     re.compile(rf"\b{_FIELDS}\s+(?P<list>\w+(?:\s*,\s*(?:and\s+)?\w+)+)(?=\s*[:.\n])", re.IGNORECASE),
-    re.compile(rf"\b{_FIELDS}\s*(?:>|[(\[{{])\s*(?P<list>[\w -]{{1,40}}(?:\s*,\s*[\w -]{{1,40}})*)\s*[)\]}}<]", re.IGNORECASE),
     re.compile(
-        r"(?:字段|槽位|键名?|属性|实体类型|(?a:\b(?:keys?|slots?)))(?:名称?)?(?:分别)?(?:为|是|有|包括|包含)\s*[:：]?\s*"
+        rf"\b{_FIELDS}\s*(?:>|[(\[{{])\s*(?P<list>[\w -]{{1,40}}(?:\s*,\s*[\w -]{{1,40}})*)\s*[)\]}}<]", re.IGNORECASE
+    ),
+    re.compile(
+        r"(?:字段|槽位|键名?|属性|实体类型|(?a:\b(?:keys?|slots?)))(?:名称?)?(?:分别)?(?:为|是|有|包括"
+        r"|包含)\s*[:：]?\s*"
         rf"(?P<list>{_HAN}(?:\s*[、，,和]\s*{_HAN})+)"
     ),
     re.compile(
@@ -76,13 +79,17 @@ _FOR_JSON = (
         re.IGNORECASE,
     ),
     re.compile(
-        rf"{_TAKE}(?:[“\"][^”\"\n]{{1,300}}[”\"]|[^，。：:、“”\n]{{0,30}}?)(?:中|里|内|里面|当中)(?:提到)?的?(?P<list>{_HAN_LIST})"
+        rf"{_TAKE}(?:[“\"][^”\"\n]{{1,300}}[”\"]|[^，。：:、“”\n]{{0,30}}?)(?:中|里|内|里面"
+        rf"|当中)(?:提到)?的?(?P<list>{_HAN_LIST})"
     ),
     re.compile(rf"{_TAKE}\s*(?P<list>{_HAN_LIST})"),
 )
 _DETERMINER = re.compile(r"(?:the|a|an|any|all|its|their|his|her|each)\s+", re.IGNORECASE)
 _JSON = re.compile(r"(?a:\bjson\b)", re.IGNORECASE)
-_HAN_END = re.compile(r"(?:等)?(?:这)?(?:[一二两三四五六七八九十几\d]+[个项])?(?:字段|信息|槽位|参数|属性|并)?$|这[一二两三四五六七八九十几\d]+[个项].*$")
+_HAN_END = re.compile(
+    r"(?:等)?(?:这)?(?:[一二两三四五六七八九十几\d]+[个项])?(?:字段|信息|槽位|参数|属性|并)?$"
+    r"|这[一二两三四五六七八九十几\d]+[个项].*$"
+)
 _BULLET = re.compile(r"[ \t]*(?:[-*•]|\d+[.)、])[ \t]*(?P<item>\S[^\n]*)(?:\n|$)")
 _ITEM = re.compile(
     r"[`\"'*]*(?P<name>[^`\"'*:：()（）\n]+?)[`\"'*]*\s*(?:[(（](?P<kind>[^)）\n]*)[)）])?[`\"'*]*\s*(?:(?:[:：]"

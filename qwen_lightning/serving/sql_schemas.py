@@ -42,8 +42,10 @@ _NAME = r"[^\W\d]\w{0,62}"
 #: Where a name begins; without it, a pattern would be tried at every letter of a long word.
 _WORD_START = r"(?<!\w)"
 _SQL_TYPE = (
-    r"(?:(?:big|small|tiny|medium)?int(?:eger|\d+)?|(?:big|small)?serial|(?:var|n|nvar|b)?char(?:acter)?(?:\s+varying)?|text|string"
-    r"|numeric|decimal|number|money|real|float\d*|double(?:\s+precision)?|date|time|datetime\d*|timestamp(?:tz)?|bool(?:ean)?"
+    r"(?:(?:big|small|tiny|medium)?int(?:eger|\d+)?|(?:big|small)?serial|(?:var|n|nvar"
+    r"|b)?char(?:acter)?(?:\s+varying)?|text|string"
+    r"|numeric|decimal|number|money|real|float\d*|double(?:\s+precision)?|date|time|datetime\d*|timestamp(?:tz)?"
+    r"|bool(?:ean)?"
     r"|uuid|jsonb?|bytea|blob|enum|varchar2?)\b"
 )
 _ITEM = rf"`?{_NAME}`?(?:\s+{_SQL_TYPE}(?:\(\d+(?:,\s*\d+)?\))?)?(?:\s+(?:PK|FK|primary key|not null))?"
@@ -64,8 +66,12 @@ _LISTINGS = (
     re.compile(r"^\s*\|?\s*(?:column|column_name|字段|列名)\s*\|\s*(?:type|data[_ ]?type|类型)", re.I | re.M),
     re.compile(rf"(?:\btables?\b|表)[^\n.。(（]{{0,40}}?\s*[`'\"]?{_CALL}", re.I),
     re.compile(rf"{_WORD_START}{_NAME}\s?[(（]\s{{0,8}}{_TYPED_ITEM}\s*[,，、]\s*{_TYPED_ITEM}", re.I),
-    re.compile(rf"\btable\s+[`'\"]?[\w.]+[`'\"]?\s+(?:has|have|with|contains?)\s+(?:the\s+)?(?:columns?|fields?)\b", re.I),
-    re.compile(rf"(?:^[ \t]*[-*|]?[ \t]*[`\"\[]?{_NAME}[`\"\]]?[ \t]*[:|]?[ \t]*\[?{_SQL_TYPE}[^\n]*\n?){{2}}", re.I | re.M),
+    re.compile(
+        r"\btable\s+[`'\"]?[\w.]+[`'\"]?\s+(?:has|have|with|contains?)\s+(?:the\s+)?(?:columns?|fields?)\b", re.I
+    ),
+    re.compile(
+        rf"(?:^[ \t]*[-*|]?[ \t]*[`\"\[]?{_NAME}[`\"\]]?[ \t]*[:|]?[ \t]*\[?{_SQL_TYPE}[^\n]*\n?){{2}}", re.I | re.M
+    ),
     # Three or more names behind each of two lines' colons: `singer: id, name, age`.
     re.compile(
         rf"(?:(?:^|[|;])[ \t]*[-*•\d.]*[ \t]*`?[^\s:：|]{{1,40}}(?:[ \t]\w+)?`?[ \t]*[:：][ \t]*"

@@ -16,8 +16,10 @@ _ASSISTANT = r"assistant|ai|bot|agent|system|chatbot|answer|speaker\s*2|助手|�
 _LETTER = r"(?:speaker\s*)?[ab]|甲|乙"
 _LAST = (
     r"follow[- ]?up(?:\s+(?:input|question|query|message|utterance))?"
-    r"|(?:last|current|final|new|latest|user)\s+(?:input|question|query|utterance|message|turn|user (?:message|question))"
-    r"|(?:当前|最后|后续|最新|新)(?:的)?(?:用户)?(?:问题|一句|一句话|一轮|提问|消息|追问)|用户(?:最新)?(?:问题|提问|追问)|追问"
+    r"|(?:last|current|final|new|latest|user)\s+(?:input|question|query|utterance|message|turn|user (?:message"
+    r"|question))"
+    r"|(?:当前|最后|后续|最新|新)(?:的)?(?:用户)?(?:问题|一句|一句话|一轮|提问|消息|追问)|用户(?:最新)?(?:问题|提问"
+    r"|追问)|追问"
 )
 _OPEN, _CLOSE = r"(?:[-*#>]{1,6}[ \t]*)?\*{0,2}[<\[【(]?", r"(?:\*{0,2}\s?[:：]\*{0,2}|[>\]】)][ \t]?[:：]?)"
 _TURN = re.compile(
@@ -31,9 +33,13 @@ _ANSWER_LABEL = re.compile(
     re.IGNORECASE,
 )
 #: LangChain's printed messages.
-_PRINTED = re.compile(r"(?:\[|,[ \t]?)?(?P<who>Human|AI)Message\(content=(?P<quote>['\"])(?P<said>[^\n]{0,2000}?)(?P=quote)[^()\n]{0,400}\)\]?")
+_PRINTED = re.compile(
+    r"(?:\[|,[ \t]?)?(?P<who>Human"
+    r"|AI)Message\(content=(?P<quote>['\"])(?P<said>[^\n]{0,2000}?)(?P=quote)[^()\n]{0,400}\)\]?"
+)
 _ITEMS = re.compile(
-    r"(?:dialogue|conversation|history|chat|对话|历史|聊天记录)[^\n:：]{0,12}[:：][ \t]*\n(?P<items>(?:[ \t]*[-*•][^\n]+(?:\n|\Z)){2,})",
+    r"(?:dialogue|conversation|history|chat|对话|历史"
+    r"|聊天记录)[^\n:：]{0,12}[:：][ \t]*\n(?P<items>(?:[ \t]*[-*•][^\n]+(?:\n|\Z)){2,})",
     re.IGNORECASE,
 )
 _REWRITE = compiled({"asks_rewrite": PATTERNS["asks_rewrite"]})

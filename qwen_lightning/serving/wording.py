@@ -23,7 +23,8 @@ _PATTERNS: dict[str, tuple[str, ...]] = {
         r"\b(?:as|in|using|via|the)\s+(?:\w+\s)?(?:\w*sql|cypher)\b(?!\s+(?:table|schema|server|database)s?\b)",
     ),
     "asks_extraction": (
-        r"\b(?:extra?c?t(?:s|ing)?|(?:information|entity|data) extraction|pull\b[^.\n]{0,20}\bout|parse out|fill(?: in| out)?"
+        r"\b(?:extra?c?t(?:s|ing)?|(?:information|entity|data) extraction|pull\b[^.\n]{0,20}\bout|parse out"
+        r"|fill(?: in| out)?"
         r"|identify and return|capture)\b",
         r"\bslots?\b.{0,20}\bfill|\bslot[- ]filling\b|(?m:^\W{0,12}slots?\s?[:：])|\bdialogue state\b",
         r"\b(?:named[- ])?entit(?:y|ies) (?:recognition|types?)\b",
@@ -34,7 +35,8 @@ _PATTERNS: dict[str, tuple[str, ...]] = {
         r"\b(?:produce|make|build|emit)\b[^.\n]{0,80}\bjson\b"
         r"|\b(?:parse|convert|turn|map|represent|put)\b[^.\n]{0,80}\b(?:to|into|as|in)\b[^.\n]{0,20}\bjson\b",
         r"提取|抽取|解析|填充|填写|识别|找出|槽位",
-        r"(?:整理|转换|转|变|归纳|填|返回|输出|给出|以|用|表示)[^。\n]{0,10}json|json[^。\n]{0,6}(?:格式|形式|输出|返回|表示)",
+        r"(?:整理|转换|转|变|归纳|填|返回|输出|给出|以|用|表示)[^。\n]{0,10}json|json[^。\n]{0,6}(?:格式|形式|输出"
+        r"|返回|表示)",
         r"(?:按照?|根据|符合|使用)[^。\n]{0,20}(?:json|schema|模式|格式|字段)",
     ),
     "asks_rewrite": (
@@ -64,27 +66,36 @@ _PATTERNS: dict[str, tuple[str, ...]] = {
         r"\b(?:is|are|runs?|too|so|very) slow\b|\b(?:run|make|made|speed)\b[^.?\n]{0,20}\b(?:faster|it up|query up)\b",
         r"\b(?:optimi[sz]e|debug|fix)\b[^.?\n]{0,40}\b(?:quer(?:y|ies)|sql|cypher|indexe?s?|errors?)\b",
         r"\b(?:convert|translate|port|migrate|rewrite|change|turn)\s+(?:this|these|the|my|our|following|it)\b"
-        r"(?:\s+(?:above|below|following))?\s+(?:[\w-]+\s+)?(?:tables?|ddl|schemas?|dump|create table|(?:sql|cypher|select)"
+        r"(?:\s+(?:above|below|following))?\s+(?:[\w-]+\s+)?(?:tables?|ddl|schemas?|dump|create table|(?:sql|cypher"
+        r"|select)"
         r" (?:quer(?:y|ies)|statements?|script)|models?)\b[^.?\n]{0,20}\b(?:to|into)\b",
         r"\b(?:what(?:'s| is) wrong|does(?:n't| not) work|not working|get(?:ting)? (?:an?|this|the) error)\b|\berror:",
-        r"\b(?:is|are) (?:this|these|it)\b[^.?\n]{0,30}\b(?:normali[sz]ed|correct|valid|right|ok(?:ay)?|good|efficient|normal form)\b",
+        r"\b(?:is|are) (?:this|these|it)\b[^.?\n]{0,30}\b(?:normali[sz]ed|correct|valid|right|ok(?:ay)?|good"
+        r"|efficient|normal form)\b",
         r"\bbe indexed\b|\b(?:add|create|drop|need|missing|use|using|my)\s+(?:an? |the )?index(?:es)?\b",
-        r"\b(?:add|drop|rename|remove|alter|modify)\b[^.?\n]{0,40}\b(?:columns?|constraints?|(?:to|from) (?:this|the|my) table)\b",
+        r"\b(?:add|drop|rename|remove|alter|modify)\b[^.?\n]{0,40}\b(?:columns?|constraints?|(?:to|from) (?:this|the"
+        r"|my) table)\b",
         r"为什么[^。？\n]{0,20}(?:慢|报错|没有?生效|不生效|失效|不对|出错)|(?:怎么|如何|帮我)优化|有什么问题"
-        r"|报错|哪里(?:错|不对)|范式|(?:加|建|用)[^。？\n]{0,6}索引|(?:增加|添加|新增|加|删除|删|修改)[^。？\n]{0,8}(?:字段|列|约束)",
+        r"|报错|哪里(?:错|不对)|范式|(?:加|建|用)[^。？\n]{0,6}索引|(?:增加|添加|新增|加|删除|删"
+        r"|修改)[^。？\n]{0,8}(?:字段|列|约束)",
     ),
     # Code that does it is asked for, not what the code would give.
     "asks_code": (
-        r"\bhow (?:do|can|could|should|would|to)\b[^.?\n]{0,40}\b(?:extract|parse|get|pull|convert|detect|fill|serial|read)",
-        r"\b(?:write|implement|create|build|develop|generate|design|give me|show me|need|want)\b[^.?\n]{0,60}\b(?:function|script"
+        r"\bhow (?:do|can|could|should|would|to)\b[^.?\n]{0,40}\b(?:extract|parse|get|pull|convert|detect|fill"
+        r"|serial|read)",
+        r"\b(?:write|implement|create|build|develop|generate|design|give me|show me|need"
+        r"|want)\b[^.?\n]{0,60}\b(?:function|script"
         r"|regex(?:es|p)?|regular expression|program|code|parser|method|snippet|one-?liner|command|api|app|prompt|tool"
         r"|service|library|tests?)\b",
-        r"(?:写|实现|编写|开发|设计)[^。？\n]{0,20}(?:函数|脚本|程序|正则|代码|方法|接口|工具)|(?:如何|怎么|怎样)[^。？\n]{0,10}(?:提取|抽取|解析)",
+        r"(?:写|实现|编写|开发|设计)[^。？\n]{0,20}(?:函数|脚本|程序|正则|代码|方法|接口|工具)|(?:如何|怎么"
+        r"|怎样)[^。？\n]{0,10}(?:提取|抽取|解析)",
     ),
     "asks_other": (
-        r"(?<!not )(?<!n't )(?<!no )\b(?:explain|understand)\b[^.?\n]{0,40}\b(?:quer(?:y|ies)|sql|cypher|indexe?s?|errors?)\b",
+        r"(?<!not )(?<!n't )(?<!no )\b(?:explain|understand)\b[^.?\n]{0,40}\b(?:quer(?:y|ies)|sql|cypher|indexe?s?"
+        r"|errors?)\b",
         r"\bwhat (?:does|do)\b[^.?\n]{0,90}\b(?:do|mean)\s*\?|\bnormal form\b",
-        r"\b(?:should i|is it better|better to|best (?:way|practices?))\b[^.?\n]{0,60}\b(?:model|design|use|store|structure|represent)",
+        r"\b(?:should i|is it better|better to|best (?:way|practices?))\b[^.?\n]{0,60}\b(?:model|design|use|store"
+        r"|structure|represent)",
         r"\b(?:review|critique|improve|normali[sz]e|refactor|redesign|document)\b[^.?\n]{0,30}\btables?\b",
         r"\b(?:explain|describe|review|critique|improve|normali[sz]e|document|refactor|migrate"
         r"|redesign|discuss|evaluate|"
@@ -105,8 +116,10 @@ _PATTERNS: dict[str, tuple[str, ...]] = {
         r"documentation|readme|data dictionary|insert statements?|(?:test|sample|fake|dummy|seed"
         r"|mock) data|migrations?|"
         r"triggers?|stored procedures?|essay|story|poem|blog|article|tutorial|unit tests?)\b",
-        r"\b(?:generate|create|make up|invent|produce|give me|write)\b[^.?\n]{0,30}\b(?:fake|dummy|mock|random|synthetic|placeholder)\b",
-        r"\btranslate\b[^.\n]{0,60}\b(?:in)?to (?:chinese|english|german|french|spanish|japanese|italian|russian)\b|(?:翻译|翻|译)成[中英法德日俄韩][文语]",
+        r"\b(?:generate|create|make up|invent|produce|give me|write)\b[^.?\n]{0,30}\b(?:fake|dummy|mock|random"
+        r"|synthetic|placeholder)\b",
+        r"\btranslate\b[^.\n]{0,60}\b(?:in)?to (?:chinese|english|german|french|spanish|japanese|italian|russian)\b"
+        r"|(?:翻译|翻|译)成[中英法德日俄韩][文语]",
         r"(?:解释|说明|讲解|评审|审查|优化|改进|规范化|重构|介绍|分析"
         r"|评价)(?:一下)?[^。？\n]{0,12}(?:表结构|建表|schema|模式|数据库设计|设计|ddl|语句"
         r"|数据模型)",
