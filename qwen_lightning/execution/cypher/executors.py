@@ -142,7 +142,7 @@ class Neo4jExecutor(PooledExecutor):
         if self.graph:
             return frozenset({self.graph})
         if self._known is None:
-            from qwen_lightning.execution.cypher.neo4j_engine import databases_on
+            from qwen_lightning.execution.cypher.neo4j_connection import databases_on
 
             self._known = databases_on(self.url, self.user, self.password)
         return self._known

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import logging
-import uuid
-from collections import OrderedDict, defaultdict
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from qwen_lightning.errors import DataError, ExecutionError
+from qwen_lightning.errors import ExecutionError
 from qwen_lightning.execution.base import Limits
 from qwen_lightning.execution.cypher.engine import Engine
-from qwen_lightning.execution.cypher.graph import Graph, GraphFile, Node, Relationship, read_graph
+from qwen_lightning.execution.cypher.graph import Graph, read_graph
+from qwen_lightning.execution.cypher.neo4j_connection import OWN_S, connect, reason
+from qwen_lightning.execution.cypher.neo4j_graphs import UncommittedGraph, fill, read_back, run_file
 from qwen_lightning.execution.cypher.neo4j_schema import sample
 from qwen_lightning.execution.cypher.neo4j_values import read_value
 from qwen_lightning.execution.cypher.schema_text import Inventory, type_name
@@ -24,9 +24,7 @@ from qwen_lightning.execution.results import Result, too_large, too_many
 # GQLSTATUS of names that the server does not know: label, relationship type, property.
 _UNKNOWN = {"01N50": "label", "01N51": "relationship type", "01N52": "property"}
 _READS = "r"
-_BATCH = 1000
 _MAX_REMARKS = 4096
-_OWN_S = 60.0  # limit of what is no model's query, over the server's own, which a cold server passes
 
 
 class Neo4jEngine(Engine):
@@ -53,7 +51,7 @@ class Neo4jEngine(Engine):
         self.driver = connect(url, user, password)
         self.folder, self.graph, self.count, self.timeout_s = folder, graph, variants, timeout_s
         self.loaded: OrderedDict[str, tuple[Graph, list[str]]] = OrderedDict()
-        self.open: dict[str, _Uncommitted] = {}
+        self.open: dict[str, UncommittedGraph] = {}
         self.remarks: OrderedDict[tuple[str, str], tuple[str, str]] = OrderedDict()
         self.running: str = ""
         self.serial = 0
@@ -75,8 +73,8 @@ class Neo4jEngine(Engine):
             return database
         if database not in self.loaded:
             file = read_graph(self.folder, database)
-            original = self._store(lambda transaction: _run_file(transaction, file))
-            self.loaded[database] = (_read_back(self.open[original].transaction, file), [original])
+            original = self._store(lambda transaction: run_file(transaction, file))
+            self.loaded[database] = (read_back(self.open[original].transaction, file), [original])
         return self.loaded[database][1][0]
 
     def schema(self, database: str) -> str:
@@ -95,10 +93,10 @@ class Neo4jEngine(Engine):
 
         session = self.driver.session(database=self._place(variant), default_access_mode=neo4j.READ_ACCESS)
         try:
-            with session, session.begin_transaction(timeout=_OWN_S) as transaction:
+            with session, session.begin_transaction(timeout=OWN_S) as transaction:
                 return sample(transaction)
         except (neo4j.exceptions.DriverError, neo4j.exceptions.Neo4jError) as error:
-            raise ExecutionError(f"Neo4j does not tell what {variant!r} holds: {_reason(error)}") from None
+            raise ExecutionError(f"Neo4j does not tell what {variant!r} holds: {reason(error)}") from None
 
     def variants(self, database: str) -> Sequence[str]:
         self.original(database)
@@ -150,15 +148,15 @@ class Neo4jEngine(Engine):
         try:
             return work()
         except neo4j.exceptions.ClientError as error:
-            return Result(fault=_reason(error))
+            return Result(fault=reason(error))
         except neo4j.exceptions.TransientError as error:
             if "OutOfMemory" in (error.code or "") or "Terminated" in (error.code or ""):
-                return Result(fault=_reason(error))
-            raise ExecutionError(f"Neo4j: {_reason(error)}") from None
+                return Result(fault=reason(error))
+            raise ExecutionError(f"Neo4j: {reason(error)}") from None
         except neo4j.exceptions.DatabaseError as error:
-            return Result(fault=_reason(error))
+            return Result(fault=reason(error))
         except (neo4j.exceptions.DriverError, neo4j.exceptions.Neo4jError) as error:
-            raise ExecutionError(f"Neo4j: {_reason(error)}") from None
+            raise ExecutionError(f"Neo4j: {reason(error)}") from None
         finally:
             self.running = ""
 
@@ -228,88 +226,22 @@ class Neo4jEngine(Engine):
     def _count_nodes(self) -> int:
         import neo4j
 
-        query = neo4j.Query("MATCH (n) RETURN count(n) AS n", timeout=_OWN_S)
+        query = neo4j.Query("MATCH (n) RETURN count(n) AS n", timeout=OWN_S)
         try:
             with self.driver.session() as session:
                 record = session.run(query).single()
         except (neo4j.exceptions.DriverError, neo4j.exceptions.Neo4jError) as error:
-            raise ExecutionError(f"Neo4j does not tell whether it is empty: {_reason(error)}") from None
+            raise ExecutionError(f"Neo4j does not tell whether it is empty: {reason(error)}") from None
         return int(record["n"]) if record is not None else 0
 
     def _copy(self, graph: Graph) -> str:
-        return self._store(lambda transaction: _fill(transaction, graph))
+        return self._store(lambda transaction: fill(transaction, graph))
 
     def _store(self, fill: Callable[[Any], None]) -> str:
         self.serial += 1
         name = f"variant {self.serial}"
-        self.open[name] = _Uncommitted(self.driver, fill)
+        self.open[name] = UncommittedGraph(self.driver, fill)
         return name
-
-
-class _Uncommitted:
-    """A graph in a transaction that stays open and is rolled back at the end, so that no other one ever sees it."""
-
-    def __init__(self, driver: Any, fill: Callable[[Any], None]) -> None:
-        self.driver, self.fill = driver, fill
-        self.make()
-
-    def make(self) -> None:
-        import neo4j
-
-        label = uuid.uuid4().hex
-        self.session = self.driver.session()
-        # No limit of time: the graph lives as long as the worker; queries are limited by the judge's watch.
-        self.transaction = self.session.begin_transaction(metadata={"qwen_lightning": label}, timeout=0)
-        self.fill(self.transaction)
-        with self.driver.session() as session:
-            query = neo4j.Query(
-                "SHOW TRANSACTIONS YIELD transactionId, metaData WHERE metaData.qwen_lightning = $label "
-                "RETURN transactionId AS name",
-                timeout=_OWN_S,
-            )
-            listed = session.run(query, label=label).single()
-        self.identity = str(listed["name"])
-
-    def close(self) -> None:
-        """Roll back; a transaction that the server ended has nothing left to roll back."""
-        import neo4j.exceptions
-
-        with contextlib.suppress(neo4j.exceptions.DriverError, neo4j.exceptions.Neo4jError):
-            self.transaction.close()
-        self.session.close()
-
-
-def connect(url: str, user: str, password: str) -> Any:
-    """A driver whose server answers.
-
-    Raises:
-        ExecutionError: The server cannot be reached; the message says how to start one.
-    """
-    import neo4j
-
-    logging.getLogger("neo4j").setLevel(logging.ERROR)
-    try:
-        driver = neo4j.GraphDatabase.driver(url, auth=(user, password) if user else None, connection_timeout=10)
-        driver.verify_connectivity()
-    except (neo4j.exceptions.DriverError, neo4j.exceptions.Neo4jError, ValueError) as error:
-        raise ExecutionError(
-            f"Neo4j at {url} cannot be used: {_reason(error)}; start the server (bash tools/neo4j/start.sh brings up "
-            "one) or mend url, user and password"
-        ) from None
-    return driver
-
-
-def databases_on(url: str, user: str, password: str) -> frozenset[str]:
-    """The names of a server's databases.
-
-    Raises:
-        ExecutionError: The server cannot be reached.
-    """
-    driver = connect(url, user, password)
-    with driver, driver.session(database="system") as session:
-        return frozenset(
-            str(record["name"]) for record in session.run("SHOW DATABASES YIELD name WHERE name <> 'system'")
-        )
 
 
 def _rows(found: Any, limits: Limits) -> Result:
@@ -327,61 +259,3 @@ def _rows(found: Any, limits: Limits) -> Result:
     if cut:
         found.consume()  # the server makes no more rows, and the transaction can go on
     return Result(rows, len(columns), columns, cut=cut)
-
-
-def _run_file(transaction: Any, file: GraphFile) -> None:
-    import neo4j.exceptions
-
-    for number, statement in enumerate(file.statements, start=1):
-        try:
-            transaction.run(statement).consume()
-        except neo4j.exceptions.Neo4jError as error:
-            raise DataError(f"statement {number} does not run: {_reason(error)}", file.path) from None
-
-
-def _read_back(transaction: Any, file: GraphFile) -> Graph:
-    graph, place = Graph(unique=file.unique), {}
-    for record in transaction.run("MATCH (n) RETURN n"):
-        node = record["n"]
-        place[node.element_id] = len(graph.nodes)
-        graph.nodes.append(Node(tuple(sorted(node.labels)), dict(sorted(node.items()))))
-    for record in transaction.run("MATCH ()-[r]->() RETURN r"):
-        each = record["r"]
-        ends = place[each.start_node.element_id], place[each.end_node.element_id]
-        graph.relationships.append(Relationship(each.type, *ends, dict(sorted(each.items()))))
-    return graph
-
-
-def _fill(transaction: Any, graph: Graph) -> None:
-    identities: dict[int, str] = {}
-    nodes: dict[tuple[str, ...], list[int]] = defaultdict(list)
-    for number, node in enumerate(graph.nodes):
-        nodes[node.labels].append(number)
-    for labels, numbers in nodes.items():
-        name = "".join(f":`{label}`" for label in labels)
-        rows = [{"number": number, "properties": graph.nodes[number].properties} for number in numbers]
-        for batch in _batches(rows):
-            query = (
-                f"UNWIND $rows AS row CREATE (n{name}) SET n = row.properties RETURN row.number AS m, elementId(n) AS i"
-            )
-            identities.update({record["m"]: record["i"] for record in transaction.run(query, rows=batch)})
-    types: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for each in graph.relationships:
-        ends = {"start": identities[each.start], "end": identities[each.end]}
-        types[each.type].append({**ends, "properties": each.properties})
-    for kind, rows in types.items():
-        for batch in _batches(rows):
-            transaction.run(
-                "UNWIND $rows AS row MATCH (a), (b) WHERE elementId(a) = row.start AND elementId(b) = row.end "
-                f"CREATE (a)-[r:`{kind}`]->(b) SET r = row.properties",
-                rows=batch,
-            ).consume()
-
-
-def _batches(rows: list[Any]) -> Iterator[list[Any]]:
-    for start in range(0, len(rows), _BATCH):
-        yield rows[start : start + _BATCH]
-
-
-def _reason(error: Exception) -> str:
-    return " ".join((getattr(error, "message", None) or str(error) or type(error).__name__).split())[:200]
