@@ -46,18 +46,18 @@ def test_a_server_stands_it(demo: TinyDemo, adapters: Path, tmp_path: Path, capf
 def test_it_finds_what_a_server_does_wrong(
     serve: Serve, demo: TinyDemo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    server, numbers = serve(running=6, waiting=3), count()
+    server, steps, streams = serve(running=6, waiting=3), count(), count()
     step, ended, response = server.engine._batch.step, Answer.ended, HTTPFault.response
 
     def swapping(parts):  # type: ignore[no-untyped-def]
         tokens = step(parts)
-        if len(tokens) > 4 and next(numbers) % 10 == 0:
+        if len(tokens) > 4 and next(steps) % 10 == 0:
             (first, one), (second, other), *rest = tokens
             return [(first, other), (second, one), *rest]
         return tokens
 
     def cut(self, outcome):  # type: ignore[no-untyped-def]
-        return [] if next(numbers) % 10 == 0 else ended(self, outcome)
+        return [] if next(streams) % 10 == 0 else ended(self, outcome)
 
     def headless(self):  # type: ignore[no-untyped-def]
         answer = response(self)

@@ -21,7 +21,7 @@ WHOLE, STREAM, GONE, MALFORMED_BODY = "whole", "stream", "gone", "malformed"
 KINDS = (WHOLE, STREAM, GONE, MALFORMED_BODY)
 FAULTS = ("lost", "swapped", "twice", "error")
 _SHARES = (45, 40, 9, 6)
-_SHOWN = 20  # faults that are told in words
+_SHOWN = 8  # faults of each kind that are told in words
 
 
 @dataclass
@@ -31,7 +31,7 @@ class Tally:
     Args:
         counts: Answers by kind, refusals, and `FAULTS`.
         adapters: Right answers by adapter.
-        faults: The first faults in words.
+        faults: The first of each kind in words.
         ids: Of the answers; no two may have the same.
         largest: Difference of a token's log-prob from the one that it had alone.
         seconds: Each answer's, refusals and the waits that they asked for included.
@@ -52,7 +52,7 @@ class Tally:
     def fault(self, kind: str, text: str) -> None:
         """Count a fault."""
         self.counts[kind] += 1
-        if len(self.faults) < _SHOWN:
+        if self.counts[kind] <= _SHOWN:
             self.faults.append(f"{kind}: {text}")
 
     def refusal(self, told_when: bool) -> None:
