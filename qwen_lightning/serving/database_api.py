@@ -13,9 +13,10 @@ from pydantic import Field
 from starlette.requests import ClientDisconnect
 
 from qwen_lightning.errors import DataError, ExecutionError, RequestError
+from qwen_lightning.execution.base import QueryTable
 from qwen_lightning.serving.databases import LANGUAGES, Databases
 from qwen_lightning.serving.http_bodies import read_json
-from qwen_lightning.serving.http_errors import fault_of
+from qwen_lightning.serving.http_errors import HTTPFault, fault_of
 from qwen_lightning.serving.query_threads import QueryThreads
 from qwen_lightning.serving.requests import RequestPart, validated
 
@@ -77,9 +78,7 @@ class DatabaseAPI:
                 QueryRequest, await read_json(request, self._body_bytes, self._body_seconds), "a query's request"
             )
             language = wanted.language
-            table = await self._threads.admit(
-                lambda: self._databases.run(wanted.language, wanted.database, wanted.query)
-            )
+            table = await self._threads.admit(lambda: self._run(wanted))
         except ClientDisconnect:
             self._count(language, _GONE)
             return Response(status_code=_GONE)
@@ -96,6 +95,14 @@ class DatabaseAPI:
                 "seconds": round(table.seconds, 6),
             }
         )
+
+    def _run(self, wanted: QueryRequest) -> QueryTable:
+        try:
+            return self._databases.run(wanted.language, wanted.database, wanted.query)
+        except RequestError:
+            raise
+        except DataError as error:  # its file is the server's, and no fault of the request
+            raise HTTPFault(500, str(error), code="database_broken") from None
 
     async def _read(self) -> list[dict[str, Any]]:
         named = [

@@ -8,7 +8,7 @@ from typing import Any
 
 from fastapi.responses import JSONResponse
 
-from qwen_lightning.errors import DataError, ExecutionError, QueryError, RequestError
+from qwen_lightning.errors import ExecutionError, QueryError, RequestError
 from qwen_lightning.serving.generation import (
     EngineClosedError,
     GenerationError,
@@ -70,8 +70,6 @@ def fault_of(error: Exception) -> HTTPFault:
             return HTTPFault(400, str(error), "query", "query_failed")
         case ExecutionError():
             return HTTPFault(503, str(error).splitlines()[0], code="database_unavailable")
-        case DataError():
-            return HTTPFault(500, str(error), code="database_broken")
         case QueueFullError():
             return HTTPFault(429, str(error), code="rate_limit_exceeded", headers=later)
         case EngineClosedError():
