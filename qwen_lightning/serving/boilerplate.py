@@ -153,6 +153,13 @@ def _made_of(run: str, phrases: frozenset[str]) -> bool:
 
 _LISTS = {task: _compile(task) for task in _WORDS}
 _ANCHOR_WORDS = frozenset(_ANCHORS.split())
+#: What a database's shell prints beside its answers: prompts, rows, timings.
+_SHELL = re.compile(
+    r"\s*(?:(?:mysql|sqlite|postgres|psql|neo4j)\S{0,12}>[^\n]*|\*{5,}[^\n]*|\d+ rows? in set[^\n]*|GO"
+    r"|Create Table:|Table: \w+)\s*",
+    re.IGNORECASE,
+)
+_SHELLED = ("text2sql", "text2cypher")
 _ROLE = re.compile(r"\s*(?:you are\b|act as\b|你是)", re.IGNORECASE)
 
 
@@ -212,6 +219,8 @@ def trim(text: str, task: str) -> str:
 
     What stands between is kept to the letter. Behind a label such as `Question:` only lines below are trimmed.
     """
+    if task in _SHELLED:
+        text = _without_shell(text)
     label = next(iter(_INPUT_LABEL.finditer(text)), None)
     if label is not None and is_only_boilerplate(text[: label.start()], task):
         body = text[label.end() :].strip()
@@ -219,6 +228,13 @@ def trim(text: str, task: str) -> str:
         return unquoted(kept) or text.strip()
     kept = _trim_end(_trim_start(text.strip(), task), task, lines=False)
     return unquoted(kept) if kept != text.strip() else kept
+
+
+def _without_shell(text: str) -> str:
+    """The text without the lines at its beginning that a database's shell printed."""
+    lines = text.split("\n")
+    first = next((at for at, line in enumerate(lines) if line.strip() and not _SHELL.fullmatch(line)), 0)
+    return "\n".join(lines[first:])
 
 
 def is_only_boilerplate(text: str, task: str) -> bool:

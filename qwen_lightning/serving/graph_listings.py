@@ -54,13 +54,12 @@ _GRAPH = re.compile(
 _ENTRY = re.compile(r"\s*`?(?P<name>[^\W\d]\w{0,60})`?\s*(?:[:：]\s*|\s|[(（])?\s*(?P<type>[A-Za-z][\w<>]*)?[)）]?\s*")
 _WORD = re.compile(r"[^\W\d]\w*")
 #: What stands between the parts of a schema and asks for nothing.
-_VOCABULARY = frozenset(
-    """
-    node nodes label labels relationship relationships relation relations edge edges type types property properties
-    graph schema model and with the of neo4j database db are is following string int integer float date boolean
-    节点 标签 关系 实体 边 属性 类型 有 以及 和 图谱 图 模式 图模式 图模式如下 如下 节点标签 节点有 关系有 实体和关系
-    """.split()
-)
+_BETWEEN = """
+node nodes label labels relationship relationships relation relations edge edges type types property properties
+graph schema model and with the of neo4j database db are is following string int integer float date boolean
+节点 标签 关系 实体 边 属性 类型 有 以及 和 图谱 图 模式 图模式 图模式如下 如下 节点标签 节点有 关系有 实体和关系
+"""
+_VOCABULARY = frozenset(_BETWEEN.split())
 
 
 @dataclass(slots=True)

@@ -27,6 +27,10 @@ _ANSWER_LABEL = re.compile(
     r"|输出|结果|答案|回答)(?: json)?[*_\]>】]{0,8}\s?[:：]?[*_]{0,3}\s{0,20})?(?:```\w{0,12})?\Z",
     re.IGNORECASE,
 )
+#: The answer of a worked example; labels before it are the examples'.
+_ANSWERED = re.compile(
+    r"^(?:output|answer|result|json|sql|cypher|输出|答案|结果)[ \t]?[:：][ \t]*\S", re.IGNORECASE | re.MULTILINE
+)
 _OPENED = re.compile(
     r"(?P<open>[<\[])(?P<tag>question|query|text|document|input|user_input|utterance|sentence|message|passage"
     r"|email)(?P<close>[>\]])",
@@ -49,6 +53,8 @@ def labelled(text: str, after: int = 0) -> tuple[str, str] | None:
         return None if said or not body else ((text[:start] + text[end:]).strip(), body)
     text = text.rstrip()
     body = text[: stop.start()] if (stop := _ANSWER_LABEL.search(text)) and stop.start() > after else text
+    if examples := list(_ANSWERED.finditer(body)):
+        after = max(after, examples[-1].end())
     labels = [label for label in _LABEL.finditer(body) if label.start() >= after]
     if len(labels) == 1 and (said_after := body[labels[0].end() :].strip()):
         return body[: labels[0].start()].strip(), unquoted(said_after)

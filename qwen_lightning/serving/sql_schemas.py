@@ -19,6 +19,8 @@ _OPTIONS = re.compile(
     r"STRICT|ON\s+COMMIT)\b[^;\n]*)?\s*;",
     re.IGNORECASE,
 )
+#: The same where no semicolon follows, as `SHOW CREATE TABLE` prints it.
+_ENGINE = re.compile(r"[ \t]*ENGINE[ \t]*=[^;\n]*", re.IGNORECASE)
 #: Statements that belong to a schema beside its tables; each ends with a semicolon.
 _BESIDE = re.compile(
     r"(?:CREATE\s+(?:OR\s+REPLACE\s+)?(?:MATERIALIZED\s+|TEMP(?:ORARY)?\s+)?VIEW\s+[^\s;]+\s+(?:\([^)]*\)\s*)?AS\b"
@@ -101,7 +103,7 @@ def find_ddl(text: str) -> list[Found]:
         if end is None or not _COLUMN.search(text[table.end() : end]):
             at = table.end()
             continue
-        options = _OPTIONS.match(text, end)
+        options = _OPTIONS.match(text, end) or _ENGINE.match(text, end)
         pieces.append((table.start(), options.end() if options else end, True))
         at = pieces[-1][1]
     if not pieces:
