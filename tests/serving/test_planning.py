@@ -13,6 +13,7 @@ from tools.make_requests import ask, same_prompt
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 CASES = [json.loads(line) for line in (FIXTURES / "requests" / "cases.jsonl").open(encoding="utf-8")]
+WORDINGS = [json.loads(line) for line in (FIXTURES / "requests" / "wordings.jsonl").open(encoding="utf-8")]
 PLANNER = Planner(TaskRegistry())
 CHAT = ("general", "persona")
 
@@ -22,6 +23,19 @@ def test_a_case_goes_to_its_task_with_the_prompt_of_training(case):
     plan = PLANNER.plan(parse_request({"model": "auto", "messages": case["messages"]}))
     assert plan.decision.task == ("persona" if case["task"] == "general" else case["task"]), plan.decision
     assert plan.completion.prompt.messages == case.get("prompt", case["messages"])
+
+
+@pytest.mark.parametrize(
+    "case", WORDINGS, ids=lambda case: f"{case['task']}: {case['request']['messages'][-1]['content'][:40]}"
+)
+def test_a_request_in_a_developer_s_own_words_goes_to_its_task(case):
+    """What is asked stands alone in the last message and the schema in the first, where a case names them."""
+    plan = PLANNER.plan(parse_request({"model": "auto", **case["request"]}))
+    messages = plan.completion.prompt.messages
+    assert plan.decision.task == ("persona" if case["task"] == "general" else case["task"]), plan.decision
+    assert case.get("asks", messages[-1]["content"]) == messages[-1]["content"]
+    for part in case.get("schema", ()):
+        assert part in messages[0]["content"]
 
 
 def _fixture_records():
@@ -112,6 +126,14 @@ def test_what_a_tool_returned_is_answered_in_chat_with_the_tools_at_hand():
         "extract json fields " + '{"a":' * 5000,
         "extract the following fields: " + "a, " * 3000,
         "User: a\n" * 2000 + "rewrite the last question so that it stands alone",
+        "*" * 20000,
+        "a" * 20000,
+        " " * 20000 + "a",
+        "表" * 20000,
+        "graph A -[B]-> " * 1500,
+        "extract json from <question>" + "<question>" * 2000,
+        "HumanMessage(content='" * 1000,
+        "name: str\n" * 2000 + "extract",
     ],
     ids=lambda text: text[:24],
 )
