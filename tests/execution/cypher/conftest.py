@@ -47,7 +47,7 @@ def arcadedb() -> Iterator[ArcadeDBExecutor]:
 
 @pytest.fixture(scope="session")
 def neo4j(neo4j_url: str) -> Iterator[Neo4jExecutor]:
-    executor = Neo4jExecutor(neo4j_url, databases=GRAPHS, workers=1)
+    executor = Neo4jExecutor(neo4j_url, databases=GRAPHS, workers=1, timeout_s=5.0)  # it plans slowly at first
     yield executor
     executor.close()
 
