@@ -32,6 +32,7 @@ _CHINESE = re.compile(
 )
 _WORD = r"[\w`\"'-]+"
 _QUOTED = r"[`\"'“‘][^`\"'“”‘’\n]{1,60}[`\"'”’]"
+_PLAIN = r"[\w ]{1,40}(?:\([\w ,]{1,40}\))?"
 _HAN = r"[^\s、，,。：:；;！？!?“”\"'（）()\[\]{}和与及]{1,12}"
 _HAN_LIST = rf"{_HAN}(?:(?:、|和|与|以及|及|，和){_HAN})+"
 _TAKE = r"(?:提取|抽取|识别|找出|解析|获取|抽出|提炼|列出)(?:出|一下)?(?:以下|下列)?"
@@ -52,6 +53,8 @@ _INLINE = (
     re.compile(
         rf"\b{_FIELDS}\s*(?:>|[(\[{{])\s*(?P<list>[\w -]{{1,40}}(?:\s*,\s*[\w -]{{1,40}})*)\s*[)\]}}<]", re.IGNORECASE
     ),
+    re.compile(rf"\{{\s*(?P<list>{_QUOTED}(?:\s*,\s*{_QUOTED})+)\s*\}}"),
+    re.compile(rf"\bextract\s?[:：]\s?(?P<list>{_PLAIN}(?:\s?,\s?{_PLAIN})+)(?=\s*[.\n]|\s*\Z)", re.IGNORECASE),
     re.compile(
         r"(?:字段|槽位|键名?|属性|实体类型|(?a:\b(?:keys?|slots?)))(?:名称?)?(?:分别)?(?:为|是|有|包括"
         r"|包含)\s*[:：]?\s*"
@@ -73,7 +76,12 @@ _FOR_JSON = (
         re.IGNORECASE,
     ),
     re.compile(
-        r"\b(?:pull(?: out)?|get|find|identify|parse(?: out)?|return|detect|recogni[sz]e|capture|read)"
+        rf"\bjson\s+(?:object\s+)?(?:with|containing|of|having)\s+(?P<list>{_PHRASE}(?:\s*,\s*{_PHRASE}){{0,30}}"
+        rf"(?:\s*,?\s+and\s+|\s*,\s*){_PHRASE})(?=\s?[.:：]?[ \t]*\n)",
+        re.IGNORECASE,
+    ),
+    re.compile(
+        r"\b(?:pull(?: out)?|get|find|need|want|identify|parse(?: out)?|return|detect|recogni[sz]e|capture|read)"
         rf"\s+(?P<list>{_PHRASE}(?:\s*,\s*{_PHRASE}){{0,30}}(?:\s*,?\s+and\s+|\s*,\s*){_PHRASE})"
         r"(?=\s+(?:from|in|out of|mentioned)\b)",
         re.IGNORECASE,
@@ -163,7 +171,8 @@ def _listed_after_label(text: str) -> list[Found]:
             continue
         if listed:
             # A sentence may follow the list on its line.
-            stop = re.search(r"(?:[.。]|[.。]?\s+(?=from\b))(?:\s|$)", listed)
+            within = re.search(r"[(（][^)）]*\Z", text[max(0, match.start() - 1) : match.start("list")])
+            stop = re.search(r"[)）]" if within else r"(?:[.。]|[.。]?\s+(?=from\b))(?:\s|$)", listed)
             inline = listed[: stop.start()] if stop else listed
             items = [item for item in _SPLIT.split(inline) if item]
             end = match.start("list") + len(inline)

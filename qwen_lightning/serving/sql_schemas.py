@@ -69,7 +69,8 @@ _LISTINGS = (
     re.compile(rf"(?:\btables?\b|表)[^\n.。(（]{{0,40}}?\s*[`'\"]?{_CALL}", re.I),
     re.compile(rf"{_WORD_START}{_NAME}\s?[(（]\s{{0,8}}{_TYPED_ITEM}\s*[,，、]\s*{_TYPED_ITEM}", re.I),
     re.compile(
-        r"\btable\s+[`'\"]?[\w.]+[`'\"]?\s+(?:has|have|with|contains?)\s+(?:the\s+)?(?:columns?|fields?)\b", re.I
+        r"\btables?\b[^\n.]{1,60}?\b(?:has|have|having|with|contain(?:s|ing)?)\s+(?:the\s+)?(?:columns?|fields?)\b",
+        re.I,
     ),
     re.compile(
         rf"(?:^[ \t]*[-*|]?[ \t]*[`\"\[]?{_NAME}[`\"\]]?[ \t]*[:|]?[ \t]*\[?{_SQL_TYPE}[^\n]*\n?){{2}}", re.I | re.M
@@ -80,6 +81,8 @@ _LISTINGS = (
         rf"(?:`?{_NAME}`?[ \t]*[,，][ \t]*){{1,40}}`?{_NAME}`?[ \t]*\n?){{2}}",
         re.I | re.M,
     ),
+    # `employees: id (int), name (text)`
+    re.compile(rf"{_WORD_START}{_NAME}\s?\({_SQL_TYPE}\)\s?,\s?{_NAME}\s?\({_SQL_TYPE}\)", re.I),
     # Models of an ORM.
     re.compile(r"^\s*(?:__tablename__\s*=|class \w+\((?:\w+\.)?(?:Base|Model|SQLModel|DeclarativeBase)\)\s*:)", re.M),
     re.compile(r"^\s*model\s+\w+\s*\{[^{}]*@(?:id|unique|relation)\b", re.M),
@@ -87,7 +90,7 @@ _LISTINGS = (
 )
 #: What a database prints of a table, which nobody types: psql's `\d`, MySQL's `DESC`, the information schema.
 _OUTPUT = (
-    re.compile(r"^\s*Table \"[\w.$]+\"\s*\n\s*Column\s*\|\s*Type\b", re.M),
+    re.compile(r"^[ \t]*Column[ \t]*\|[ \t]*Type\b[^\n]*\n[ \t]*-+\+-", re.M),
     re.compile(r"^\s*\|\s*Field\s*\|\s*Type\s*\|\s*Null\s*\|", re.M | re.I),
     re.compile(r"^\s*\|?\s*table_name\s*\|\s*column_name\s*\|\s*data_type\b", re.M | re.I),
 )

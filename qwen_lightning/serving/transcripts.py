@@ -10,7 +10,7 @@ from typing import Any
 from qwen_lightning.records import Turn
 from qwen_lightning.serving.wording import PATTERNS, compiled, wordings
 
-_USER = r"user|human|customer|q|question|speaker\s*1|用户|客户|顾客|人类|问|我"
+_USER = r"user|human|customer|q|question|speaker\s*1|用户|客户|顾客|人类|问题?|我"
 _ASSISTANT = r"assistant|ai|bot|agent|system|chatbot|answer|speaker\s*2|助手|客服|机器人|系统|人工智能|答"
 #: Two speakers without a part: the one who speaks last is the user. `A:` alone answers `Q:`.
 _LETTER = r"(?:speaker\s*)?[ab]|甲|乙"
@@ -18,7 +18,8 @@ _LAST = (
     r"follow[- ]?up(?:\s+(?:input|question|query|message|utterance))?"
     r"|(?:last|current|final|new|latest|user)\s+(?:input|question|query|utterance|message|turn|user (?:message"
     r"|question))"
-    r"|(?:当前|最后|后续|最新|新)(?:的)?(?:用户)?(?:问题|一句|一句话|一轮|提问|消息|追问)|用户(?:最新)?(?:问题|提问"
+    r"|(?:用户)?(?:当前|最后|后续|最新|新)(?:的)?(?:用户)?(?:问题|一句|一句话|一轮|提问|消息|追问)"
+    r"|用户(?:最新)?(?:问题|提问"
     r"|追问)|追问"
 )
 _OPEN, _CLOSE = r"(?:[-*#>]{1,6}[ \t]*)?\*{0,2}[<\[【(]?", r"(?:\*{0,2}\s?[:：]\*{0,2}|[>\]】)][ \t]?[:：]?)"
@@ -74,6 +75,7 @@ def _labelled(text: str) -> Transcript | None:
             said, _, after = said.partition("\n\n")
             said, instruction = _without_instruction(said)
             after = after or instruction
+        said = re.sub(r"\s*</\w[\w ]{0,40}>\s*\Z", "", said)
         if said:
             turns.append(Turn(role="user" if by_user else "assistant", content=said.strip()))
     if turns and turns[-1].role != "user":

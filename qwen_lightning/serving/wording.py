@@ -18,6 +18,8 @@ _PATTERNS: dict[str, tuple[str, ...]] = {
         r"\ba query (?:to|that|for|which)\b",
         r"\b(?:\w*sql|cypher)(?: (?:query|statement|code))?\s*[:：]|\btext[- ]?(?:to|2)[- ]?(?:sql|cypher)\b",
         r"(?:写|生成|给|输出|返回|编写|转换|翻译|回答|转[成为]|用)[^。？\n]{0,30}(?:sql|cypher|查询)",
+        r"\b(?:what|which)\s+(?:\w+\s)?(?:\w*sql|cypher)\b(?:\s(?:query|statement))?\s+(?:would|will|gives?|returns?"
+        r"|finds?|gets?|shows?|do i)",
         r"\b(?:sql|cypher)\s+(?:pls|plz|please|that|which|for|to|returns?|finds?)\b"
         r"|(?m:^\W{0,12}(?:\w{0,12}sql|cypher)(?: query)?\W{0,12}$)",
         r"\b(?:as|in|using|via|the)\s+(?:\w+\s)?(?:\w*sql|cypher)\b(?!\s+(?:table|schema|server|database)s?\b)",
@@ -33,7 +35,8 @@ _PATTERNS: dict[str, tuple[str, ...]] = {
         r"\b(?:schema|fields?|slots?|keys?)\b",
         r"\bjson\b[^.\n]{0,30}\b(?:schema|fields?|slots?|keys?|template)\b",
         r"\b(?:produce|make|build|emit)\b[^.\n]{0,80}\bjson\b"
-        r"|\b(?:parse|convert|turn|map|represent|put)\b[^.\n]{0,80}\b(?:to|into|as|in)\b[^.\n]{0,20}\bjson\b",
+        r"|\b(?:parse|convert|turn|map|represent|put)\b[^.\n]{0,80}\b(?:to|into|as|in)\b[^.\n]{0,60}\bjson\b"
+        r"|\b(?:as|in|into|to)\s+(?:an?\s+|valid\s+)?json\b",
         r"提取|抽取|解析|填充|填写|识别|找出|槽位",
         r"(?:整理|转换|转|变|归纳|填|返回|输出|给出|以|用|表示)[^。\n]{0,10}json|json[^。\n]{0,6}(?:格式|形式|输出"
         r"|返回|表示)",
@@ -85,7 +88,8 @@ _PATTERNS: dict[str, tuple[str, ...]] = {
         r"|serial|read)",
         r"\b(?:write|implement|create|build|develop|generate|design|give me|show me|need"
         r"|want)\b[^.?\n]{0,60}\b(?:function|script"
-        r"|regex(?:es|p)?|regular expression|program|code|parser|method|snippet|one-?liner|command|api|app|prompt|tool"
+        r"|regex(?:es|p)?|regular expression|program|code|parser|method|snippet|one-?liner|command|endpoint|server"
+        r"|component|bot|api|app|prompt|tool"
         r"|service|library|tests?)\b",
         r"(?:写|实现|编写|开发|设计)[^。？\n]{0,20}(?:函数|脚本|程序|正则|代码|方法|接口|工具)|(?:如何|怎么"
         r"|怎样)[^。？\n]{0,10}(?:提取|抽取|解析)",
