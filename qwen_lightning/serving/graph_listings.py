@@ -69,11 +69,19 @@ class _Graph:
     labels: dict[str, dict[str, str]] = field(default_factory=dict)
     triples: dict[tuple[str, str, str], str] = field(default_factory=dict)
     spans: list[tuple[int, int]] = field(default_factory=list)
+    variables: dict[str, str] = field(default_factory=dict)
 
     def text(self) -> str:
         """The layout of the records."""
         nodes = [f"(:{label} {{{_joined(properties)}}})" for label, properties in self.labels.items() if properties]
         return "\n".join(nodes + [f"(:{a})-[:{name}{said}]->(:{b})" for (a, name, b), said in self.triples.items()])
+
+    def well_named(self) -> bool:
+        """Whether every name can stand in the records' layout as it is."""
+        types = [name for _, name, _ in self.triples]
+        return all(
+            map(_WORD.fullmatch, [*self.labels, *types, *(name for said in self.labels.values() for name in said)])
+        )
 
 
 def _joined(properties: dict[str, str]) -> str:
@@ -87,7 +95,7 @@ def find_graph_listings(text: str) -> list[Found]:
     """
     for start, end, value in json_objects(text):
         graph = _of_json(value)
-        if graph is not None:
+        if graph is not None and graph.well_named():
             return [unwrap(text, start, end, graph.text())]
     if _CLAUSE.search(text):
         return []
@@ -119,15 +127,15 @@ def draws_graph(text: str) -> bool:
 
 
 def _drawn(text: str) -> _Graph:
-    graph, variables = _Graph(), {}
+    graph = _Graph()
     about_graphs = bool(_GRAPH.search(text))
 
     def label_of(node: re.Match[str]) -> str | None:
         label = node["label"]
         if label and node["variable"]:
-            variables[node["variable"]] = label
+            graph.variables[node["variable"]] = label
         if label is None:
-            label = variables.get(node["bare"] or "", node["bare"] or node["word"])
+            label = graph.variables.get(node["bare"] or "", node["bare"] or node["word"])
             if not about_graphs:
                 return None
         label = label.strip("`")
@@ -195,13 +203,12 @@ def _entries(text: str | None) -> dict[str, str]:
 
 def _region(text: str, graph: _Graph) -> tuple[int, int] | None:
     """From the first word of the schema to its last; None where other words than a schema's stand between."""
-    names = {word for label, said in graph.labels.items() for word in (label, *said)} | {
-        name for _, name, _ in graph.triples
-    }
+    # Whatever the schema says, as its own words: what it does not say must not be cut out with it.
+    names = {word.upper() for word in (*_WORD.findall(graph.text()), *graph.variables)}
 
     def of_schema(part: str) -> bool:
         words = _WORD.findall(part)
-        return all(word.lower() in _VOCABULARY or word in names for word in words)
+        return all(word.lower() in _VOCABULARY or word.upper() in names for word in words)
 
     start, end = graph.spans[0]
     for following in graph.spans[1:]:
@@ -218,7 +225,7 @@ def _region(text: str, graph: _Graph) -> tuple[int, int] | None:
         start = sentence
     while end < len(text) and text[end] in ".,;。，；)]} \t`\"'":
         end += 1
-    return start, end
+    return (start, end) if of_schema(text[start:end]) else None
 
 
 def _of_json(value: dict[str, Any]) -> _Graph | None:
@@ -226,19 +233,24 @@ def _of_json(value: dict[str, Any]) -> _Graph | None:
     graph = _Graph()
     kinds = {name: said for name, said in value.items() if isinstance(said, dict) and said.get("type") == "node"}
     for label, said in kinds.items():
-        graph.labels[label] = _json_properties(said.get("properties"))
-        for name, relationship in (said.get("relationships") or {}).items():
-            if not isinstance(relationship, dict) or relationship.get("direction") == "in":
+        graph.labels.setdefault(label, {}).update(_json_properties(said.get("properties")))
+        relationships = said.get("relationships")
+        for name, relationship in relationships.items() if isinstance(relationships, dict) else ():
+            targets = relationship.get("labels") if isinstance(relationship, dict) else None
+            if not isinstance(targets, list) or relationship.get("direction") == "in":
                 continue
-            for target in relationship.get("labels") or ():
-                properties = _joined(_json_properties(relationship.get("properties")))
-                graph.triples[label, name, str(target)] = f" {{{properties}}}" if properties else ""
+            properties = _joined(_json_properties(relationship.get("properties")))
+            for target in map(str, targets):
+                graph.labels.setdefault(target, {})
+                graph.triples[label, name, target] = f" {{{properties}}}" if properties else ""
     if kinds:
         return graph if graph.triples else None
     nodes: Any = next((value[key] for key in ("nodes", "node_props", "node_properties", "labels") if key in value), {})
     edges = next((value[key] for key in ("relationships", "edges", "relations") if key in value), None)
-    if not isinstance(edges, list) or not edges or not isinstance(nodes, dict | list):
+    of_types: Any = next((value[key] for key in ("rel_props", "relationship_properties") if key in value), {})
+    if not isinstance(edges, list) or not edges or not all(isinstance(part, dict | list) for part in (nodes, of_types)):
         return None
+    of_types = of_types if isinstance(of_types, dict) else {}
     for node in nodes.items() if isinstance(nodes, dict) else nodes:
         label, said = node if isinstance(node, tuple) else _json_node(node)
         graph.labels[label] = _json_properties(said)
@@ -246,9 +258,11 @@ def _of_json(value: dict[str, Any]) -> _Graph | None:
         triple = _json_triple(edge)
         if triple is None:
             return None
+        own = edge.get("properties") if isinstance(edge, dict) else None
+        properties = _joined(_json_properties(own) or _json_properties(of_types.get(triple[1])))
         for label in (triple[0], triple[2]):
             graph.labels.setdefault(label, {})
-        graph.triples[triple] = ""
+        graph.triples[triple] = f" {{{properties}}}" if properties else ""
     return graph
 
 

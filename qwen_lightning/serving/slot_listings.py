@@ -102,6 +102,8 @@ def _typed(said: str, headed: bool = False) -> dict[str, Any] | None:
         bare = inner[1]
     if bare.endswith("[]") or re.match(r"(?:list|array|set|sequence|tuple)\b", bare, re.I):
         return {"type": "array"}
+    if bare.startswith("Literal[") and (choices := re.findall(r"[\"']([^\"'\n]*)[\"']", bare)):
+        return {"type": "string", "enum": choices}
     word = bare.lower()
     if word in TYPES:
         return {"type": TYPES[word]}

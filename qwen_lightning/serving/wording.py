@@ -97,6 +97,7 @@ _PATTERNS: dict[str, tuple[str, ...]] = {
     "asks_other": (
         r"(?<!not )(?<!n't )(?<!no )\b(?:explain|understand)\b[^.?\n]{0,40}\b(?:quer(?:y|ies)|sql|cypher|indexe?s?"
         r"|errors?)\b",
+        r"\b(?:interview|exam|quiz|practice) questions?\b|\b(?:exercises|tutorial|pros and cons)\b",
         r"\bwhat (?:does|do)\b[^.?\n]{0,90}\b(?:do|mean)\s*\?|\bnormal form\b",
         r"\b(?:should i|is it better|better to|best (?:way|practices?))\b[^.?\n]{0,60}\b(?:model|design|use|store"
         r"|structure|represent)",
