@@ -23,7 +23,8 @@ _OPEN_VALUE = re.compile(r"\s*(?:\.{3}|…|<[^>]*>|\[[^\]]*\]|\{[^}]*\}|\?+|_+|n
 _FIELDS = r"(?:fields?|slots?|keys?|attributes?|entities|entity types|columns|properties|parameters|values)"
 _LOOSE = r"(?:information|info|details|data|items|facts)"
 _ENGLISH = re.compile(
-    rf"\b(?:(?P<sure>{_FIELDS})|{_LOOSE})\b(?P<between>[^\n:.?!]{{0,60}})[:：][ \t]*(?P<list>[^\n]*)",
+    rf"\b(?:(?P<sure>{_FIELDS}|extract(?=\s?[:：]\s?\n))"
+    rf"|{_LOOSE})\b(?P<between>[^\n:.?!]{{0,60}})[:：][ \t]*(?P<list>[^\n]*)",
     re.IGNORECASE,
 )
 _CHINESE = re.compile(
@@ -44,7 +45,7 @@ _INLINE = (
         re.IGNORECASE,
     ),
     re.compile(
-        rf"\bextract\s+(?:the\s+)?(?:following\s+)?{_FIELDS}\s+(?P<list>{_WORD}(?:\s*,\s*(?:and\s+)?{_WORD})*(?:\s+and\s+{_WORD})?)"
+        rf"\bextract\s+(?:the\s+)?(?:following\s+)?(?!key\b){_FIELDS}\s+(?P<list>{_WORD}(?:\s*,\s*(?:and\s+)?{_WORD})*(?:\s+and\s+{_WORD})?)"
         r"(?=\s+(?:from|in|out of|as)\b|[.:\n]|$)",
         re.IGNORECASE,
     ),
@@ -172,7 +173,7 @@ def _listed_after_label(text: str) -> list[Found]:
         if listed:
             # A sentence may follow the list on its line.
             within = re.search(r"[(（][^)）]*\Z", text[max(0, match.start() - 1) : match.start("list")])
-            stop = re.search(r"[)）]" if within else r"(?:[.。]|[.。]?\s+(?=from\b))(?:\s|$)", listed)
+            stop = re.search(r"[)）]" if within else r"(?:\.|\.?\s+(?=from\b))(?:\s|$)|。", listed)
             inline = listed[: stop.start()] if stop else listed
             items = [item for item in _SPLIT.split(inline) if item]
             end = match.start("list") + len(inline)

@@ -15,7 +15,7 @@ _PATTERNS: dict[str, tuple[str, ...]] = {
         r"\b(?:writ(?:e|es|ing)|generat(?:e|es|ing)|gives?|produces?|creates?|returns?|outputs?"
         r"|provides?|answers?|reply|respond|convert|"
         r"translate|turn|need|only|into|parse)\b[^.?\n]{0,60}\b(?:\w*sql|cypher|(?:database|graph) quer(?:y|ies))\b",
-        r"\ba query (?:to|that|for|which)\b",
+        r"(?a:\bquery\s?[:：])|\ba query (?:to|that|for|which)\b",
         r"\b(?:\w*sql|cypher)(?: (?:query|statement|code))?\s*[:：]|\btext[- ]?(?:to|2)[- ]?(?:sql|cypher)\b",
         r"(?:写|生成|给|输出|返回|编写|转换|翻译|回答|转[成为]|用)[^。？\n]{0,30}(?:sql|cypher|查询)",
         r"\b(?:what|which)\s+(?:\w+\s)?(?:\w*sql|cypher)\b(?:\s(?:query|statement))?\s+(?:would|will|gives?|returns?"
@@ -43,7 +43,7 @@ _PATTERNS: dict[str, tuple[str, ...]] = {
         r"(?:按照?|根据|符合|使用)[^。\n]{0,20}(?:json|schema|模式|格式|字段)",
     ),
     "asks_rewrite": (
-        r"\b(?:rewrit\w*|re-?phras\w*|reformulat\w*|re-?stat\w*|contextuali[sz]\w*|decontextuali[sz]\w*|turn|convert|"
+        r"\b(?:rewrit\w*|re-?phras\w*|reformulat\w*|re-?stat\w*|contextuali[sz]\w*|de-?contextuali[sz]\w*|turn|convert|"
         r"make|resolve|transform)\b[^.\n]{0,160}\b(?:stand[- ]?alone"
         r"|stands?\s+(?:\w+\s+){0,4}alone|self[- ]contained|context[- ]independent|"
         r"decontextuali[sz]ed|without\s+(?:(?:the|any|its|needing|seeing|knowing|reading"
@@ -56,12 +56,13 @@ _PATTERNS: dict[str, tuple[str, ...]] = {
         r"\b(?:rewrite|rephrase|reformulate)\b[^.\n]{0,60}\b(?:question|query|message|utterance)\b[^\n]{0,400}"
         r"\b(?:conversation|chat|dialogue)(?: history)?\b",
         r"\b(?:rewrite|rephrase)\b[^.\n]{0,40}\blast\b[^.\n]{0,40}\bwithout\b",
+        r"\bde-?contextuali[sz]e\b[^.\n]{0,40}\b(?:question|query|utterance|message|turn)\b",
         r"\b(?:query|question|utterance|intent)[ -]rewrit(?:e|ing)\b"
         r"|\bresolve\b[^.\n]{0,30}\b(?:coreferences?|pronouns|ellips[ie]s)\b",
         r"(?:改写|重写|补全|还原|重述|转写|改成|补充)[^\n]{0,60}(?:独立|完整|上下文|脱离|自足|省略"
-        r"|指代|单独|最后一[句轮个条]|当前)",
+        r"|指代|单独|最后一[句轮个条]|当前|最新)",
         r"(?:最后一[句轮个条]|最后的|当前)[^\n]{0,40}(?:改写|重写|补全|还原|改成)|指代消解"
-        r"|省略补全|意图改写|(?:问题|查询|query)改写",
+        r"|(?:生成|给出|写出)[^\n]{0,20}独立[^\n]{0,30}(?:问题|问句|查询)|省略补全|意图改写|(?:问题|查询|query)改写",
     ),
     # The query or the table that is there is itself the matter: why it is slow, how it looks in another dialect.
     "asks_about": (
