@@ -23,7 +23,7 @@ _OPEN_VALUE = re.compile(r"\s*(?:\.{3}|…|<[^>]*>|\[[^\]]*\]|\{[^}]*\}|\?+|_+|n
 _FIELDS = r"(?:fields?|slots?|keys?|attributes?|entities|entity types|columns|properties|parameters|values)"
 _LOOSE = r"(?:information|info|details|data|items|facts)"
 _ENGLISH = re.compile(
-    rf"\b(?:(?P<sure>{_FIELDS}|extract(?=\s?[:：]\s?\n))"
+    rf"\b(?!key\s\w)(?:(?P<sure>{_FIELDS}|extract(?=\s?[:：]\s?\n))"
     rf"|{_LOOSE})\b(?P<between>[^\n:.?!]{{0,60}})[:：][ \t]*(?P<list>[^\n]*)",
     re.IGNORECASE,
 )
@@ -260,7 +260,7 @@ def _named(items: list[str], sure: bool) -> dict[str, Any]:
         if match is None:
             return {}
         name = match["name"].strip()
-        if len(name) > 60 or len(name.split()) > (6 if sure else 3):
+        if len(name) > 60 or len(name.split()) > (6 if sure and len(items) > 1 else 3):
             return {}
         if not sure and name.split()[0].lower() in ("the", "a", "an", "his", "her", "their", "its", "what", "how"):
             return {}

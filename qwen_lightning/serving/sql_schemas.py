@@ -69,7 +69,7 @@ _LISTINGS = (
     re.compile(rf"(?:\btables?\b|表)[^\n.。(（]{{0,40}}?\s*[`'\"]?{_CALL}", re.I),
     re.compile(rf"{_WORD_START}{_NAME}\s?[(（]\s{{0,8}}{_TYPED_ITEM}\s*[,，、]\s*{_TYPED_ITEM}", re.I),
     re.compile(
-        r"\btables?\b[^\n.]{1,60}?\b(?:has|have|having|with|contain(?:s|ing)?)\s+(?:the\s+)?(?:columns?|fields?)\b",
+        r"\btables?\b(?:[^\n.]|\.(?=\w)){1,60}?\b(?:has|have|having|with|contain(?:s|ing)?)\s+(?:the\s+)?(?:columns?|fields?)\b",
         re.I,
     ),
     re.compile(
