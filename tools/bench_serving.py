@@ -19,8 +19,8 @@ from transformers import PreTrainedModel
 from qwen_lightning.adapters.manifest import Manifest
 from qwen_lightning.adapters.store import save_adapter
 from qwen_lightning.models.policy import PolicyModel
-from qwen_lightning.serving.adapters import AdapterLibrary
-from qwen_lightning.serving.engine import Engine
+from qwen_lightning.serving.engine.adapters import AdapterLibrary
+from qwen_lightning.serving.engine.engine import Engine
 from qwen_lightning.serving.generation import Sampling
 from qwen_lightning.serving.limits import Limits
 from tools.bench.cases import RolloutCase, rollout_case

@@ -22,8 +22,8 @@ from random import Random
 from typing import Any
 
 from qwen_lightning.records import RecordBase
-from qwen_lightning.serving.planning import Planner
 from qwen_lightning.serving.requests import parse_request
+from qwen_lightning.serving.routing.planning import Planner
 from qwen_lightning.tables import render_table
 from qwen_lightning.tasks.base import Prompt
 from qwen_lightning.tasks.registry import TaskRegistry

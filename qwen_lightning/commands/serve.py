@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, cast
 from qwen_lightning.commands.workbench import add_workbench_arguments, load_planner
 from qwen_lightning.errors import AdapterError, ConfigError
 from qwen_lightning.serving.limits import Limits
-from qwen_lightning.serving.router import BASE
+from qwen_lightning.serving.routing.router import BASE
 
 if TYPE_CHECKING:
-    from qwen_lightning.serving.api import HTTPSettings
+    from qwen_lightning.serving.http.api import HTTPSettings
     from qwen_lightning.serving.library import ServedAdapter
     from qwen_lightning.serving.service import ChatService, RequestLimits
 
@@ -96,8 +96,8 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(f"--grace is {args.grace}; it must be at least 0")
     keys = _keys(args.api_key_env)
 
-    from qwen_lightning.serving.api import HTTPSettings, create_app
-    from qwen_lightning.serving.server import Server
+    from qwen_lightning.serving.http.api import HTTPSettings, create_app
+    from qwen_lightning.serving.http.server import Server
     from qwen_lightning.serving.service import RequestLimits
 
     settings = HTTPSettings(keys, args.body_bytes)
@@ -125,9 +125,9 @@ def load_service(args: argparse.Namespace, limits: Limits, asked: RequestLimits)
 
     from qwen_lightning.models.backbone import DType, Quantization, load_backbone
     from qwen_lightning.models.chat import ChatRenderer
-    from qwen_lightning.serving.adapters import AdapterLibrary
     from qwen_lightning.serving.checking import AnswerChecker
-    from qwen_lightning.serving.engine import Engine
+    from qwen_lightning.serving.engine.adapters import AdapterLibrary
+    from qwen_lightning.serving.engine.engine import Engine
     from qwen_lightning.serving.service import ChatService
 
     library = AdapterLibrary.open(args.adapters)

@@ -13,12 +13,12 @@ from qwen_lightning.adapters.manifest import MANIFEST_FILE
 from qwen_lightning.config_files import read_config
 from qwen_lightning.errors import ConfigError
 from qwen_lightning.rewards.table import RewardTable
-from qwen_lightning.serving.planning import Planner
-from qwen_lightning.serving.router import Router
+from qwen_lightning.serving.routing.planning import Planner
+from qwen_lightning.serving.routing.router import Router
 from qwen_lightning.tasks.registry import TaskRegistry
 
 SECTIONS = {"tasks": TaskRegistry, "rewards": RewardTable}
-_ROUTER = "qwen_lightning.serving.router.RuleRouter"
+_ROUTER = "qwen_lightning.serving.routing.router.RuleRouter"
 #: Argument of TaskRegistry to the executor that `--databases` means where a config names none.
 EMBEDDED = {
     "sql": "qwen_lightning.execution.sql.executors.DuckDBExecutor",
@@ -96,7 +96,7 @@ def load_planner(
     Raises:
         ConfigError: A file cannot be read, a section does not fit, or the folder holds no adapter.
     """
-    import qwen_lightning.serving.router  # noqa: F401  a short class name in YAML is one of an imported class
+    import qwen_lightning.serving.routing.router  # noqa: F401  a short class name in YAML is one of an imported class
 
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(Router, "router", default={"class_path": _ROUTER})

@@ -12,7 +12,7 @@ from typing import Any
 from qwen_lightning.models.chat import ChatRenderer
 from qwen_lightning.serving.generation import Token
 from qwen_lightning.serving.outcomes import Outcome
-from qwen_lightning.serving.router import Decision
+from qwen_lightning.serving.routing.router import Decision
 from qwen_lightning.tasks.tool_calls import CLOSE, OPEN, Call, read_answer
 
 Shape = dict[str, Any]

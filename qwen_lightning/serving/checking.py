@@ -12,9 +12,9 @@ from qwen_lightning.errors import DataError, ExecutionError, RequestError
 from qwen_lightning.execution.base import Explanation
 from qwen_lightning.serving.databases import LANGUAGES, Databases
 from qwen_lightning.serving.outcomes import Finding
-from qwen_lightning.serving.planning import Plan
 from qwen_lightning.serving.requests import ChatRequest, ResponseFormat
-from qwen_lightning.serving.router import CHAT
+from qwen_lightning.serving.routing.planning import Plan
+from qwen_lightning.serving.routing.router import CHAT
 from qwen_lightning.tasks import strict_json
 from qwen_lightning.tasks.base import Message, Prompt, VerifiedTask
 from qwen_lightning.tasks.json_schema import validator

@@ -12,8 +12,8 @@ from qwen_lightning.errors import RequestError
 from qwen_lightning.serving.answers import Answer, CallHold, split
 from qwen_lightning.serving.generation import EngineClosedError, Generation, GenerationError, QueueFullError, Token
 from qwen_lightning.serving.outcomes import Finding, Outcome, Piece
-from qwen_lightning.serving.planning import Plan
 from qwen_lightning.serving.requests import ChatRequest
+from qwen_lightning.serving.routing.planning import Plan
 from qwen_lightning.serving.text import TextStream
 
 if TYPE_CHECKING:

@@ -14,10 +14,10 @@ from qwen_lightning.serving.backend import Backend
 from qwen_lightning.serving.checking import AnswerChecker
 from qwen_lightning.serving.generation import Generation, QueueFullError, Sampling
 from qwen_lightning.serving.job import Job
-from qwen_lightning.serving.planning import Plan, Planner
 from qwen_lightning.serving.query_threads import QueryThreads
 from qwen_lightning.serving.requests import ChatRequest
-from qwen_lightning.serving.router import BASE
+from qwen_lightning.serving.routing.planning import Plan, Planner
+from qwen_lightning.serving.routing.router import BASE
 from qwen_lightning.tasks.base import Prompt
 
 T = TypeVar("T")

@@ -81,7 +81,7 @@ def test_the_shipped_config_says_what_holds_without_it():
 
 def test_a_router_of_ones_own(capsys, write, tmp_path, monkeypatch):
     (tmp_path / "my_router.py").write_text(
-        "from qwen_lightning.serving.router import Decision, Router\n"
+        "from qwen_lightning.serving.routing.router import Decision, Router\n"
         "class Always(Router):\n"
         "    def __init__(self, adapter: str):\n"
         "        self.adapter = adapter\n"

@@ -17,10 +17,10 @@ from qwen_lightning.models.chat import ChatRenderer
 from qwen_lightning.models.policy import LoRASettings, PolicyModel
 from qwen_lightning.rollout.base import Completion
 from qwen_lightning.rollout.generate import GenerateRollout
-from qwen_lightning.serving.adapters import AdapterLibrary
-from qwen_lightning.serving.api import HTTPSettings
 from qwen_lightning.serving.checking import AnswerChecker
-from qwen_lightning.serving.engine import Engine
+from qwen_lightning.serving.engine.adapters import AdapterLibrary
+from qwen_lightning.serving.engine.engine import Engine
+from qwen_lightning.serving.http.api import HTTPSettings
 from qwen_lightning.serving.limits import Limits
 from qwen_lightning.serving.service import ChatService, RequestLimits
 from qwen_lightning.tasks.registry import TaskRegistry

@@ -11,9 +11,9 @@ from collections.abc import Callable
 import openai
 
 from qwen_lightning.models.chat import ChatRenderer
-from qwen_lightning.serving.api import HTTPSettings, create_app
-from qwen_lightning.serving.engine import Engine
-from qwen_lightning.serving.server import Server
+from qwen_lightning.serving.engine.engine import Engine
+from qwen_lightning.serving.http.api import HTTPSettings, create_app
+from qwen_lightning.serving.http.server import Server
 from qwen_lightning.serving.service import ChatService
 
 DDL = "CREATE TABLE boats (id INT, name TEXT);"

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from qwen_lightning.serving.answers import Answer
-from qwen_lightning.serving.http_errors import HTTPFault
+from qwen_lightning.serving.http.errors import HTTPFault
 from tests.serving.live import Serve
 from tools import soak_serving
 from tools.demo.tiny import TinyDemo

@@ -27,6 +27,7 @@ _SANDBOX = {
     "allow_unsigned_extensions": "false",
     "python_enable_replacements": "false",
     "max_temp_directory_size": "0KB",
+    "temp_directory": "",  # not even an empty folder where the trainer runs
     "threads": "1",
 }
 # The order of NULLs stays DuckDB's own: the translation spells out where Postgres's differs from it.

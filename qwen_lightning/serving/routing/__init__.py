@@ -1,0 +1,1 @@
+"""From a chat request to its adapter, task and prompt."""
