@@ -21,6 +21,13 @@ from tools.demo.tiny import TinyDemo, make_tiny
 REPOSITORY = Path(__file__).parents[1]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With `-n N --dist loadgroup` a folder's tests stay in one process, and share what is made once a session."""
+    for item in items:
+        folder = item.path.relative_to(Path(__file__).parent).parts[0]
+        item.add_marker(pytest.mark.xdist_group(folder))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _quiet_machine() -> None:
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
