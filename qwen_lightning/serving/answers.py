@@ -12,7 +12,9 @@ from typing import Any
 from qwen_lightning.models.chat import ChatRenderer
 from qwen_lightning.serving.generation import Token
 from qwen_lightning.serving.outcomes import Outcome
+from qwen_lightning.serving.routing.found import is_text
 from qwen_lightning.serving.routing.router import Decision
+from qwen_lightning.serving.text import token_bytes
 from qwen_lightning.tasks.tool_calls import CLOSE, OPEN, Call, read_answer
 
 Shape = dict[str, Any]
@@ -118,8 +120,8 @@ class Answer:
 
     def _token(self, token: int, logprob: float) -> Shape:
         text = self._renderer.tokenizer.decode([token], skip_special_tokens=False)
-        # A token may be a part of a character: then its bytes are no text, and cannot be given by it.
-        return {"token": text, "bytes": None if "\ufffd" in text else list(text.encode()), "logprob": logprob}
+        found = token_bytes(self._renderer, token)  # a part of a character is no text, and is told by its bytes
+        return {"token": text, "bytes": None if found is None else list(found), "logprob": logprob}
 
 
 class CallHold:
@@ -165,7 +167,7 @@ def split(text: str, tools: Sequence[str], parallel: bool = True) -> tuple[str |
 
 
 def _call(call: Call) -> Shape:
-    arguments = json.dumps(call.arguments, ensure_ascii=False)
+    arguments = json.dumps(call.arguments, ensure_ascii=not is_text(call.arguments))  # halves of pairs as escapes
     return {
         "id": f"call_{uuid.uuid4().hex[:24]}",
         "type": "function",

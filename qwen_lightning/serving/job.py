@@ -48,18 +48,17 @@ class Job:
         self._buffered = service.checker.may_repair(request, plan)
 
     def cancel(self) -> None:
-        """Stop all choices; their places are free before the engine's next step."""
+        """Stop all choices."""
         for generation in self._generations:
             generation.cancel()
 
     async def accepted(self) -> None:
-        """Wait until all choices are sure to be begun.
+        """Wait until the first choice is sure to be begun; the others may wait for its place.
 
         Raises:
-            QwenLightningError: What kept one from that.
+            QwenLightningError: What kept it from that.
         """
-        for generation in self._generations:
-            await generation.accepted()
+        await self._generations[0].accepted()
 
     async def outcomes(self) -> list[Outcome]:
         """All choices, once they are done.
@@ -122,7 +121,8 @@ class Job:
             return None
         finding = await self._service.in_thread(lambda: checker.check(self.request, self.plan, text))
         if not checker.explains(self.request, self.plan, finding):
-            return finding
+            # A detail may quote the answer's JSON, whose escapes can spell half of a surrogate pair.
+            return finding and replace(finding, detail=finding.detail.encode("utf-8", "replace").decode())
         return await self._service.queries.do(lambda: checker.explain(self.request, self.plan, text, finding))
 
     async def _ask_again(self, first: Outcome) -> Outcome:
@@ -146,25 +146,29 @@ class Job:
 
     async def _complete(self, index: int, generation: Generation, put: Callable[[Piece], None] | None) -> Outcome:
         """Read one completion; its pieces are put as they come."""
-        text, hold = TextStream(self._service.renderer, self.request.stop), CallHold(bool(self.tools))
-        whole, tokens, pending, count = "", list[Token](), list[Token](), 0
+        renderer = self._service.renderer
+        text, hold = TextStream(renderer, self.request.stop), CallHold(bool(self.tools))
+        whole, tokens, pending, count = "", list[Token](), list[tuple[int, Token]](), 0
 
-        def release(piece: str) -> None:
-            tokens.extend(pending)
-            if put is not None:
-                put(Piece(index, piece, tuple(pending)))
-            pending.clear()
+        def release(piece: str, size: int) -> None:
+            """Give a piece, and the tokens that begin within the answer's first so many characters."""
+            ready = [token for start, token in pending if start < size]
+            del pending[: len(ready)]
+            tokens.extend(ready)
+            if put is not None and (piece or ready):
+                put(Piece(index, piece, tuple(ready)))
 
         async with aclosing(aiter(generation)) as coming:  # type: ignore[type-var]
             async for token in coming:
                 count += 1
-                if token.id not in self._service.renderer.eos_ids:
-                    pending.append(token)
+                if token.id not in renderer.eos_ids:
+                    pending.append((text.size, token))
                 piece = text.add(token.id)
                 whole += piece
                 if piece and (shown := hold.add(piece)):
-                    release(shown)
+                    release(shown, len(whole))
                 if text.stopped is not None:
+                    generation.cancel("stop")
                     break
         if text.stopped is None and generation.finish_reason not in ("stop", "length"):
             raise GenerationError("the completion was cancelled")
@@ -172,9 +176,7 @@ class Job:
         whole += piece
         content, calls = split(whole, self.tools)
         shown = hold.add(piece) + hold.end(content, bool(calls))
-        if text.stopped is not None and not shown:
-            pending.clear()  # they spell the stop string, which is no part of the answer
-        if shown or pending:
-            release(shown)
+        # Tokens that spell the stop string are no part of the answer.
+        release(shown, len(whole) if text.stopped is not None else text.size + 1)
         reason = "length" if text.stopped is None and generation.finish_reason == "length" else "stop"
         return Outcome(index, whole, tuple(tokens), reason, 0, count)  # type: ignore[arg-type]

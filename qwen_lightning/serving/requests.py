@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError, field_validator, model_validator
 
 from qwen_lightning.errors import RequestError
 from qwen_lightning.records import Tool, Turn
@@ -14,13 +14,22 @@ from qwen_lightning.records import Tool, Turn
 P = TypeVar("P", bound="RequestPart")
 MAX_CHOICES = 16
 MAX_STOPS = 4
+MAX_MESSAGES = 2048
+MAX_TOOLS = 128
+MAX_CALLS = 128  # of one message
+_FUNCTION_KEYS = 16  # a function has four
 _TEXT_PARTS = ("text", "input_text", "output_text", "refusal")
 
 
 class RequestPart(BaseModel):
-    """A part of a request; fields that are not known are passed over."""
+    """A part of a request; fields that are not known are passed over, and `null` is the same as a field left out."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nulls(cls, value: Any) -> Any:
+        return {key: item for key, item in value.items() if item is not None} if isinstance(value, dict) else value
 
 
 class CalledFunction(RequestPart):
@@ -42,15 +51,13 @@ class ChatMessage(RequestPart):
 
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
     content: str = ""
-    tool_calls: list[RequestedCall] = []
+    tool_calls: Annotated[list[RequestedCall], FailFast()] = Field(default=[], max_length=MAX_CALLS)
     tool_call_id: str | None = None
     name: str | None = None
 
     @field_validator("content", mode="before")
     @classmethod
     def _join_parts(cls, value: Any) -> Any:
-        if value is None:
-            return ""
         if not isinstance(value, list):
             return value
         texts = []
@@ -61,11 +68,6 @@ class ChatMessage(RequestPart):
                 raise ValueError(f"holds a part of type {kind!r}; only text is understood")
             texts.append(text)
         return "\n".join(texts)
-
-    @field_validator("tool_calls", mode="before")
-    @classmethod
-    def _no_null(cls, value: Any) -> Any:
-        return [] if value is None else value
 
     def turn(self) -> Turn:
         """The message as a record's turn: calls are written as the model writes them, beside what was said."""
@@ -118,15 +120,15 @@ class StreamOptions(RequestPart):
 
 
 class ChatRequest(RequestPart):
-    """A chat request. Fields are OpenAI's; `null` is the same as a field left out."""
+    """A chat request. Fields are OpenAI's. Lists are read up to their first fault: a body may hold a million."""
 
     model: str | None = None
-    messages: list[ChatMessage] = Field(min_length=1)
-    tools: list[Tool] = []
+    messages: Annotated[list[ChatMessage], FailFast()] = Field(min_length=1, max_length=MAX_MESSAGES)
+    tools: Annotated[list[Tool], FailFast()] = Field(default=[], max_length=MAX_TOOLS)
     tool_choice: Literal["none", "auto", "required"] | NamedTool = "auto"
     parallel_tool_calls: bool = True
     response_format: ResponseFormat | None = None
-    stop: list[Annotated[str, Field(min_length=1)]] = Field(default=[], max_length=MAX_STOPS)
+    stop: Annotated[list[Annotated[str, Field(min_length=1)]], FailFast()] = Field(default=[], max_length=MAX_STOPS)
     n: int = Field(default=1, ge=1, le=MAX_CHOICES)
     seed: int | None = None
     temperature: float | None = Field(default=None, ge=0, le=2)
@@ -142,17 +144,17 @@ class ChatRequest(RequestPart):
 
     @model_validator(mode="before")
     @classmethod
-    def _without_nulls(cls, value: Any) -> Any:
+    def _as_listed(cls, value: Any) -> Any:
         if not isinstance(value, dict):
             return value
-        kept = {key: item for key, item in value.items() if item is not None}
         for old in ("functions", "function_call"):
-            if old in kept:
+            if value.get(old) is not None:
                 raise ValueError(f"{old} is no longer understood; send tools and tool_choice")
+        kept, tools = dict(value), value.get("tools")
         if isinstance(kept.get("stop"), str):
             kept["stop"] = [kept["stop"]]
-        if isinstance(kept.get("tools"), list):
-            kept["tools"] = [_described(tool) for tool in kept["tools"]]
+        if isinstance(tools, list):
+            kept["tools"] = [_described(tool) for tool in tools[: MAX_TOOLS + 1]]
         return kept
 
     @model_validator(mode="after")
@@ -189,6 +191,11 @@ class ChatRequest(RequestPart):
         return self.max_completion_tokens or self.max_tokens
 
     @property
+    def most_tokens_field(self) -> str:
+        """The name under which that limit came; of the older one where none did."""
+        return "max_completion_tokens" if self.max_completion_tokens else "max_tokens"
+
+    @property
     def usable_tools(self) -> list[Tool]:
         """The tools that the answer may call: those chosen among where one is named, none where none is wanted."""
         if self.tool_choice == "none":
@@ -202,6 +209,8 @@ def _described(tool: Any) -> Any:
     """A tool object without nulls, and without `strict`, which says how to decode and nothing of the function."""
     if not isinstance(tool, dict) or not isinstance(tool.get("function"), dict):
         return tool
+    if len(tool["function"]) > _FUNCTION_KEYS:
+        raise ValueError("tools: a function has name, description and parameters, and nothing else")
     function = {key: value for key, value in tool["function"].items() if value is not None and key != "strict"}
     return {"type": tool.get("type"), "function": function}
 
@@ -226,7 +235,7 @@ def validated(kind: type[P], value: Any, what: str, file: str | Path | None = No
     try:
         return kind.model_validate(value)
     except ValidationError as error:
-        fault = error.errors()[0]
+        fault = error.errors(include_url=False, include_context=False, include_input=False)[0]
         where = [str(part) for part in fault["loc"] if not str(part).startswith(("literal[", "NamedTool"))]
         message = "is missing" if fault["type"] == "missing" else fault["msg"].removeprefix("Value error, ")
         raise RequestError(".".join(where), message, file) from None

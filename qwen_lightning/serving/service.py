@@ -21,6 +21,7 @@ from qwen_lightning.serving.routing.router import BASE
 from qwen_lightning.tasks.base import Prompt
 
 T = TypeVar("T")
+_LONG = 1 << 16  # bytes of a request that is read apart from the others
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +29,12 @@ class RequestLimits:
     """What one request may ask for.
 
     Args:
-        default_tokens: Longest completion where a request names no limit, in tokens.
+        default_tokens: Longest completion where a request names no limit, in tokens; `max_tokens` where that is less.
         max_tokens: Longest completion that a request may name; None: what the engine has room for.
         choices: Most completions of one request.
 
     Raises:
-        ConfigError: A limit is below 1, or the default above the most.
+        ConfigError: A limit is below 1.
     """
 
     default_tokens: int = 512
@@ -76,6 +77,8 @@ class ChatService:
         self.checker, self.limits = checker or AnswerChecker(planner.tasks), limits or RequestLimits()
         # One thread: tokenizers and parsers hold the GIL, and the engine's thread is to have it too.
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="prompts")
+        # Long requests take seconds, and have a thread of their own: the others do not wait behind them.
+        self._long_pool = ThreadPoolExecutor(1, thread_name_prefix="long-prompts")
         self.queries = queries or QueryThreads()
         self._preparing = 0
 
@@ -87,19 +90,38 @@ class ChatService:
             QueueFullError: Too many wait.
             EngineClosedError: The server is shutting down.
         """
+        return await self.read_and_begin(lambda: request, sum(len(message.content) for message in request.messages))
+
+    async def read_and_begin(self, read: Callable[[], ChatRequest], size: int) -> Job:
+        """Read a request, plan it and queue its completions; one that is cancelled before its turn is never read.
+
+        Args:
+            read: Reads it.
+            size: Its size in bytes or characters: long ones wait for one another alone.
+
+        Raises:
+            RequestError: It is none, or cannot be answered as it stands.
+            QueueFullError: Too many wait.
+            EngineClosedError: The server is shutting down.
+        """
         most = self.engine.limits.running + self.engine.limits.waiting
         if self._preparing >= most:
             raise QueueFullError(f"{self._preparing} requests are being read; try again later")
         self._preparing += 1
         try:
-            plan, prompt = await self.in_thread(lambda: self._prepare(request))
+            request, plan, prompt = await self._in_pool(
+                self._long_pool if size > _LONG else self._pool, lambda: self._prepare(read())
+            )
         finally:
             self._preparing -= 1
         return Job(self, request, plan, prompt, self._submit(request, plan, prompt))
 
     async def in_thread(self, work: Callable[[], T]) -> T:
         """Do what takes a while without holding up the other requests' streams."""
-        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+        return await self._in_pool(self._pool, work)
+
+    async def _in_pool(self, pool: ThreadPoolExecutor, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(pool, work)
 
     def prompt_ids(self, prompt: Prompt) -> list[int]:
         """Token ids of a prompt.
@@ -118,25 +140,42 @@ class ChatService:
         return None if folder is None else f"fp_{folder.manifest.sha256[:12]}"
 
     def close(self) -> None:
-        """Stop the thread that reads requests, and the tasks' executors."""
-        self._pool.shutdown()
+        """Stop the threads that read requests, and the tasks' executors."""
+        for pool in (self._pool, self._long_pool):
+            pool.shutdown(cancel_futures=True)
         self.queries.close()
         self.planner.tasks.close()
 
-    def _prepare(self, request: ChatRequest) -> tuple[Plan, list[int]]:
-        """The plan, and the prompt's token ids."""
+    def _prepare(self, request: ChatRequest) -> tuple[ChatRequest, Plan, list[int]]:
+        """The request with its plan, and the prompt's token ids."""
+        places = self.engine.limits.running + self.engine.limits.waiting
+        if request.n > places:
+            raise RequestError("n", f"{request.n} is more than the {places} completions that this server takes at once")
         if request.n > self.limits.choices:
             raise RequestError("n", f"{request.n} is more than the {self.limits.choices} that this server gives")
         most = self.limits.max_tokens
         if most is not None and (request.most_tokens or 0) > most:
-            raise RequestError("max_tokens", f"{request.most_tokens} is more than the {most} that this server gives")
+            said = f"{request.most_tokens} is more than the {most} that this server gives"
+            raise RequestError(request.most_tokens_field, said)
         self.checker.prepare(request)
+        # Routing and completing search the text many times over, which is not for one that is much too long.
+        texts = [message.content for message in request.messages]
+        ids = self.renderer.tokenizer(texts, add_special_tokens=False, return_attention_mask=False)["input_ids"]
+        self._require_room("messages", sum(map(len, ids)))
         plan = self.planner.plan(request)
         prompt = self.prompt_ids(plan.completion.prompt)
-        if len(prompt) >= self.engine.max_length:
-            said = f"a prompt of {len(prompt)} tokens is more than this server takes, {self.engine.max_length} with the"
-            raise PromptTooLongError("messages", f"{said} completion; shorten it")
-        return plan, prompt
+        self._require_room("a prompt", len(prompt))
+        return request, plan, prompt
+
+    def _require_room(self, what: str, tokens: int) -> None:
+        """Refuse so many tokens that no room is left for a completion.
+
+        Raises:
+            PromptTooLongError: None is left.
+        """
+        if tokens >= self.engine.max_length:
+            most = f"the {self.engine.max_length} that this server takes, the completion's included"
+            raise PromptTooLongError("messages", f"{what} of {tokens} tokens: more than {most}; shorten it")
 
     def sampling(self, request: ChatRequest, prompt: int, index: int = 0) -> Sampling:
         """How a choice is sampled: greedily unless the request says otherwise, within the room after its prompt.
@@ -165,8 +204,10 @@ class ChatService:
         try:
             for index in range(request.n):
                 made.append(self.engine.submit(prompt, adapter, self.sampling(request, len(prompt), index)))  # noqa: PERF401  those made are cancelled where one is refused
-        except BaseException:
+        except BaseException as error:
             for generation in made:
                 generation.cancel()
+            if isinstance(error, RequestError) and error.field == "max_tokens":
+                raise RequestError(request.most_tokens_field, error.fault) from None
             raise
         return made

@@ -7,6 +7,7 @@ import json
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import openai
 
@@ -28,6 +29,7 @@ WEATHER = {
 }
 CALL = '<tool_call>\n{"name": "weather", "arguments": {"city": "Köln"}}\n</tool_call>'
 KEY = "key-of-a-test"
+HEAD = b"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
 
 
 class Running:
@@ -37,6 +39,7 @@ class Running:
         self.engine, self.service = service.engine, service
         self._socket = Server.listen("127.0.0.1", 0)
         self.port = self._socket.getsockname()[1]
+        settings = replace(settings or HTTPSettings(), loopback="127.0.0.1")
         self.server = Server(create_app(service, settings), service.engine, grace=grace)
         self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [self._socket]})
         self.thread.start()
@@ -51,9 +54,9 @@ class Running:
         answer = connection.getresponse()
         return answer.status, json.loads(answer.read()), dict(answer.getheaders())
 
-    def get(self, path: str) -> tuple[int, str]:
+    def get(self, path: str, **headers: str) -> tuple[int, str]:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
-        connection.request("GET", path)
+        connection.request("GET", path, headers=headers)
         answer = connection.getresponse()
         return answer.status, answer.read().decode()
 

@@ -58,7 +58,7 @@ def answer(server: Running, requests: list[dict[str, Any]]) -> list[dict[str, st
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
     found = []
     for request in requests:
-        connection.request("POST", "/v1/chat/completions", json.dumps(request))
+        connection.request("POST", "/v1/chat/completions", json.dumps(request), {"Content-Type": "application/json"})
         got = connection.getresponse()
         body = json.loads(got.read())
         if got.status != 200:

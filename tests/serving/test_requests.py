@@ -1,7 +1,8 @@
 import pytest
+from pydantic import ValidationError
 
 from qwen_lightning.errors import RequestError
-from qwen_lightning.serving.requests import parse_request, read_request
+from qwen_lightning.serving.requests import ChatRequest, parse_request, read_request
 
 HELLO = {"role": "user", "content": "Hello"}
 RING = {"type": "function", "function": {"name": "ring", "description": None, "strict": True, "parameters": {}}}
@@ -13,6 +14,11 @@ def test_what_is_not_known_is_passed_over_and_null_is_absent():
     )
     assert (request.stop, request.tools, request.n) == (["END"], [], 1)
     assert parse_request({"messages": [HELLO], "max_tokens": 5, "max_completion_tokens": 7}).most_tokens == 7
+    inner = {"stream_options": {"include_usage": None}, "response_format": {"type": "text", "json_schema": None}}
+    said = {"role": "assistant", "content": None, "tool_calls": [{"id": None, "function": {"name": "ring"}}]}
+    request = parse_request({"messages": [HELLO, said, HELLO], **inner})
+    assert request.stream_options.include_usage is False
+    assert request.messages[1].tool_calls[0].id == ""
 
 
 def test_text_parts_are_joined_and_calls_are_written_as_the_model_writes_them():
@@ -64,6 +70,13 @@ def test_a_tool_choice_says_which_tools_may_be_called():
         ({"messages": [HELLO], "tool_choice": "required"}, "", "no tools"),
         ({"messages": [HELLO], "tools": [{"type": "function"}]}, "tools.0.function", "is missing"),
         ({"messages": [HELLO], "response_format": {"type": "json_schema"}}, "response_format", "needs json_schema"),
+        ({"messages": [HELLO] * 2049}, "messages", "at most 2048"),
+        ({"messages": [HELLO], "tools": [RING] * 129}, "tools", "at most 128"),
+        (
+            {"messages": [HELLO], "tools": [{"type": "function", "function": dict.fromkeys("abcdefghijklmnopq", 1)}]},
+            "",
+            "nothing else",
+        ),
     ],
 )
 def test_a_fault_names_its_field(value, field, fault):
@@ -71,6 +84,22 @@ def test_a_fault_names_its_field(value, field, fault):
         parse_request(value)
     assert error.value.field == field
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"messages": [0] * 1000},
+        {"messages": [{"role": "assistant", "tool_calls": [0] * 1000}]},
+        {"messages": [HELLO], "tools": [{"type": "function"}] * 100},
+        {"messages": [HELLO], "stop": [""] * 1000},
+    ],
+)
+def test_a_list_is_read_up_to_its_first_fault(value):
+    """Else a body of a megabyte has half a million faults, and takes seconds."""
+    with pytest.raises(ValidationError) as error:
+        ChatRequest.model_validate(value)
+    assert error.value.error_count() == 1
 
 
 def test_a_file_that_holds_no_request(tmp_path):

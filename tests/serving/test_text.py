@@ -7,7 +7,7 @@ from random import Random
 import pytest
 
 from qwen_lightning.models.chat import ChatRenderer
-from qwen_lightning.serving.text import TextStream
+from qwen_lightning.serving.text import TextStream, token_bytes
 
 TEXT = "SELECT 名字, 'naïve — 🙂👩‍💻' FROM 客户;\n\n<tool_call>{\"a\": 1}</tool_call> end"
 
@@ -30,6 +30,13 @@ def test_characters_come_whole(renderer: ChatRenderer, ids: list[int]) -> None:
     assert "\ufffd" not in "".join(found)
     assert sum(map(bool, found)) > 20
     assert stream.stopped is None
+
+
+def test_bytes_of_tokens_are_the_texts(renderer: ChatRenderer, ids: list[int]) -> None:
+    found = [token_bytes(renderer, token) for token in ids]
+    assert b"".join(found).decode() == TEXT
+    broken = [part for part in found if "\ufffd" in part.decode("utf-8", "replace")]
+    assert len(broken) > 10
 
 
 def test_any_ids_are_the_renderers_text(renderer: ChatRenderer) -> None:

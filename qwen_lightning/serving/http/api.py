@@ -20,13 +20,14 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
 from qwen_lightning.errors import ConfigError, RequestError
-from qwen_lightning.serving.http.bodies import read_json
+from qwen_lightning.serving.http.bodies import decode_json, read_body
 from qwen_lightning.serving.http.database_api import DatabaseAPI
 from qwen_lightning.serving.http.errors import HTTPFault, fault_of
 from qwen_lightning.serving.http.monitoring import CONTENT_TYPE, Metrics
 from qwen_lightning.serving.http.page import page
+from qwen_lightning.serving.http.sites import refuse_other_sites
 from qwen_lightning.serving.outcomes import Outcome
-from qwen_lightning.serving.requests import ChatRequest, parse_request
+from qwen_lightning.serving.requests import parse_request
 from qwen_lightning.serving.routing.router import BASE
 from qwen_lightning.serving.service import ChatService, Job
 
@@ -43,6 +44,8 @@ class HTTPSettings:
         api_keys: Keys of which a client must send one as its bearer token; none: all may ask.
         body_bytes: Longest body, in bytes.
         body_seconds: Longest time for a body to arrive, in seconds.
+        loopback: The name or address listened on, where only this machine's programs reach it; None: others do. A
+            browser is such a program: without keys, what it sends for pages of other sites is refused.
 
     Raises:
         ConfigError: A limit is not above 0.
@@ -51,6 +54,7 @@ class HTTPSettings:
     api_keys: tuple[str, ...] = ()
     body_bytes: int = 1 << 20
     body_seconds: float = 30.0
+    loopback: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("body_bytes", "body_seconds"):
@@ -101,8 +105,10 @@ class _API:
         )
 
     async def authorize(self, request: Request) -> None:
-        """Refuse who sends no key that is known."""
+        """Refuse who sends no key that is known; where there are none, pages of other sites."""
         if not self._keys:
+            if self._settings.loopback is not None:
+                refuse_other_sites(request, self._settings.loopback)
             return
         scheme, _, key = request.headers.get("authorization", "").partition(" ")
         # Compared as digests, all of them: the time tells nothing of a key.
@@ -116,8 +122,8 @@ class _API:
         """Answer a chat request."""
         began = time.monotonic()
         try:
-            wanted = parse_request(await read_json(request, self._settings.body_bytes, self._settings.body_seconds))
-            job = await self._begin(wanted)
+            body = await read_body(request, self._settings.body_bytes, self._settings.body_seconds)
+            job = await _while_there(request, self._begin(body))
         except ClientDisconnect:
             self._count("", "", _GONE)
             return Response(status_code=_GONE)
@@ -161,9 +167,9 @@ class _API:
 
     # ------------------------------------------------------------------ chat
 
-    async def _begin(self, wanted: ChatRequest) -> Job:
+    async def _begin(self, body: bytes) -> Job:
         try:
-            return await self._service.begin(wanted)
+            return await self._service.read_and_begin(lambda: parse_request(decode_json(body)), len(body))
         except RequestError as error:
             if error.field == "model":
                 raise HTTPFault(404, str(error), "model", "model_not_found") from None
@@ -285,7 +291,8 @@ def _headers(job: Job) -> dict[str, str]:
 
 
 def _event(value: dict[str, Any]) -> str:
-    return f"data: {json.dumps(value, ensure_ascii=False)}\n\n"
+    # Escaped to ASCII: some clients end a line at U+2028 or U+0085 too.
+    return f"data: {json.dumps(value)}\n\n"
 
 
 def _digest(key: str) -> bytes:

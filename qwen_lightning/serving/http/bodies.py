@@ -15,8 +15,8 @@ from qwen_lightning.serving.http.errors import HTTPFault
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
-async def read_json(request: Request, most: int, seconds: float) -> Any:
-    """The decoded body of a request.
+async def read_body(request: Request, most: int, seconds: float) -> bytes:
+    """The body of a request.
 
     Args:
         request: The request.
@@ -24,14 +24,14 @@ async def read_json(request: Request, most: int, seconds: float) -> Any:
         seconds: Time for all of them to arrive.
 
     Raises:
-        HTTPFault: The body is too long, or too late.
-        RequestError: It is no JSON.
+        HTTPFault: The body is said to be no JSON, or is too long, or too late.
         ClientDisconnect: The client went.
     """
-    return _decode(await _read(request, most, seconds))
-
-
-async def _read(request: Request, most: int, seconds: float) -> bytes:
+    kind = request.headers.get("content-type", "")
+    if kind.partition(";")[0].strip().lower() != "application/json":
+        # A page of another site may send other kinds without being asked whether it may.
+        said = f"is {kind[:80]!r}" if kind else "is missing"
+        raise HTTPFault(415, f"Content-Type {said}; send Content-Type: application/json", code="unsupported_media_type")
     fault = HTTPFault(413, f"the body is longer than the {most} bytes that this server reads", code="body_too_long")
     length = request.headers.get("content-length", "")
     if length.isdecimal() and int(length[:20]) > most:
@@ -48,7 +48,12 @@ async def _read(request: Request, most: int, seconds: float) -> bytes:
     return bytes(body)
 
 
-def _decode(body: bytes) -> Any:
+def decode_json(body: bytes) -> Any:
+    """The value that a body holds; one of a megabyte takes a while.
+
+    Raises:
+        RequestError: It is no JSON.
+    """
     try:
         value = json.loads(body.decode("utf-8-sig"))
         if _SURROGATE.search(body):

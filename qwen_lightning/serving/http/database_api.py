@@ -15,7 +15,7 @@ from starlette.requests import ClientDisconnect
 from qwen_lightning.errors import DataError, ExecutionError, RequestError
 from qwen_lightning.execution.base import QueryTable
 from qwen_lightning.serving.databases import LANGUAGES, Databases
-from qwen_lightning.serving.http.bodies import read_json
+from qwen_lightning.serving.http.bodies import decode_json, read_body
 from qwen_lightning.serving.http.errors import HTTPFault, fault_of
 from qwen_lightning.serving.query_threads import QueryThreads
 from qwen_lightning.serving.requests import RequestPart, validated
@@ -74,9 +74,8 @@ class DatabaseAPI:
         """Run one query."""
         language = ""
         try:
-            wanted = validated(
-                QueryRequest, await read_json(request, self._body_bytes, self._body_seconds), "a query's request"
-            )
+            body = await read_body(request, self._body_bytes, self._body_seconds)
+            wanted = await asyncio.to_thread(lambda: validated(QueryRequest, decode_json(body), "a query's request"))
             language = wanted.language
             table = await self._threads.admit(lambda: self._run(wanted))
         except ClientDisconnect:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +27,15 @@ class Found:
 
 #: Stands for a piece that was cut out of a sentence; no user writes this private character.
 MARK = "\ue000"
+
+
+def is_text(value: Any) -> bool:
+    """Whether a decoded JSON value can be written in UTF-8: JSON's escapes can spell half of a surrogate pair."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except (UnicodeEncodeError, RecursionError):
+        return False
+    return True
 
 
 def cut(text: str, pieces: Iterable[Found]) -> str:

@@ -42,17 +42,24 @@ class Planner:
         self.databases = Databases(tasks)
 
     def plan(self, request: ChatRequest) -> Plan:
-        """Decide and complete.
+        """Decide and complete; `check_database` is for the caller, as it may have to wait for a server.
 
         Raises:
             RequestError: The request names what there is not, or its tools or slots cannot be used.
-            ExecutionError: It names a database, and the server that would have it cannot be reached.
         """
         signals = self.router.signals(request)
         decision = self.router.route(request, signals, tuple(self.tasks))
         if decision.task not in self.tasks:
             raise RequestError("model", f"it is routed to the task {decision.task!r}, which is not registered")
-        if request.database is not None:
-            self.databases.check(request.database, decision.task)
         completion = complete(request, signals, self.tasks, decision.task, self.systems)
         return Plan(Decision(decision.adapter, decision.task, f"{decision.reason}; {completion.note}"), completion)
+
+    def check_database(self, request: ChatRequest, plan: Plan) -> None:
+        """See that there is the database that a request names, if it names one.
+
+        Raises:
+            RequestError: There is none of that name.
+            ExecutionError: The server that would have it cannot be reached.
+        """
+        if request.database is not None:
+            self.databases.check(request.database, plan.decision.task)

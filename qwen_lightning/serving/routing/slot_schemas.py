@@ -6,7 +6,7 @@ import json
 import re
 from typing import Any
 
-from qwen_lightning.serving.routing.found import Found
+from qwen_lightning.serving.routing.found import Found, is_text
 from qwen_lightning.serving.routing.sql_schemas import unwrap
 
 #: What users call a type, to JSON Schema's name of it.
@@ -214,7 +214,7 @@ def json_objects(text: str) -> list[tuple[int, int, dict[str, Any]]]:
         except (ValueError, RecursionError):
             at, failed = at + 1, failed + 1
             continue
-        if isinstance(value, dict):
+        if isinstance(value, dict) and is_text(value):
             found.append((at, end, value))
         at = end
     return found

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from qwen_lightning.records import Turn
+from qwen_lightning.serving.routing.found import is_text
 from qwen_lightning.serving.routing.wording import PATTERNS, compiled, wordings
 
 _USER = r"user|human|customer|q|question|speaker\s*1|用户|客户|顾客|人类|问题?|我"
@@ -122,7 +123,7 @@ def _listed_messages(text: str) -> Transcript | None:
         messages, end = json.JSONDecoder().raw_decode(text, start.start())
     except (ValueError, RecursionError):
         return None
-    turns = [_turn(message) for message in messages]
+    turns = [_turn(message) for message in messages] if is_text(messages) else []
     if len(turns) < 2 or any(turn is None for turn in turns) or turns[-1].role != "user":  # type: ignore[union-attr]
         return None
     return Transcript(text[: start.start()].strip(), [turn for turn in turns if turn], text[end:].strip())

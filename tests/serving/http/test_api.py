@@ -73,11 +73,24 @@ def test_a_stream_is_the_whole_answer_in_pieces(serve: Serve, stop: str | None) 
     streamed = [said for choice in choices if choice.logprobs for said in choice.logprobs.content]
     assert [said.token for said in streamed] == [said.token for said in plain.choices[0].logprobs.content]
     if stop is None:
-        assert "".join(said.token for said in streamed) == plain.choices[0].message.content or any(
-            said.bytes is None for said in streamed
-        )
+        joined = b"".join(bytes(said.bytes) for said in streamed)
+        assert joined.decode("utf-8", "replace") == plain.choices[0].message.content
         assert all(len(said.top_logprobs) == 2 for said in streamed)
         assert all(said.logprob == pytest.approx(said.top_logprobs[0].logprob, abs=1e-4) for said in streamed)  # greedy
+
+
+@pytest.mark.parametrize("stop", [["uvx", "END"], ["uvEND"]])
+def test_logprobs_are_of_what_is_said_before_the_stop_string(serve: Serve, stop: list[str]) -> None:
+    says = "abc uvEND."
+    client = serve([says] * 2).client()
+    asked = {"model": "fc", "messages": user("Say."), "max_tokens": 30, "logprobs": True, "stop": stop}
+    choice = client.chat.completions.create(**asked).choices[0]
+    said = [token.token for token in choice.logprobs.content]
+    assert choice.message.content == says[: says.index(stop[-1])]
+    assert "".join(said).startswith(choice.message.content)
+    assert len("".join(said[:-1])) < len(choice.message.content)  # the last begins before the stop string
+    streamed = [chunk.choices[0] for chunk in client.chat.completions.create(**asked, stream=True)]
+    assert [token.token for each in streamed if each.logprobs for token in each.logprobs.content] == said
 
 
 def test_n_choices_with_seeds_of_their_own(serve: Serve) -> None:
@@ -124,6 +137,52 @@ def test_tool_calls(serve: Serve, stream: bool, before: str) -> None:
     assert ask() == ("None of the tools fits.", [], "stop")
     text, calls, reason = ask()  # a call of a tool that there is not is no call, and is not lost
     assert (text, calls, reason) == (CALL.replace("weather", "wetter"), [], "stop")
+
+
+HALF = "\\ud800"  # half of a surrogate pair, which JSON's escapes can spell and UTF-8 cannot
+
+
+def test_half_a_surrogate_pair_in_what_the_model_writes(serve: Serve) -> None:
+    call = CALL.replace("Köln", HALF)
+    client = serve([call] * 2).client()
+    asked = {"model": "auto", "messages": user("Weather?"), "tools": [WEATHER], "max_tokens": 100}
+    (said,) = client.chat.completions.create(**asked).choices[0].message.tool_calls
+    assert said.function.arguments == f'{{"city": "{HALF}"}}'
+    calls = [
+        call
+        for chunk in client.chat.completions.create(**asked, stream=True)
+        for call in chunk.choices[0].delta.tool_calls or []
+    ]
+    assert [each.function.arguments for each in calls] == [said.function.arguments]
+    client = serve([f'{{"{HALF}": 1}}'] * 2, verify=True).client()
+    strict = {"type": "json_schema", "json_schema": {"name": "x", "schema": {**SCHEMA, "additionalProperties": False}}}
+    choice = client.chat.completions.create(model="slot", messages=user(TRIP), response_format=strict).choices[0]
+    assert choice.verdict["passed"] is False
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'Rewrite the last question:\n[{"role": "user", "content": "hi %s"}, {"role": "user", "content": "And she?"}]',
+        'Extract JSON of {"type": "object", "properties": {"%s": {"type": "string"}}} from: I fly to Rome.',
+        'Fill in {"city": "", "%s": ""} from: I fly to Rome.',
+    ],
+)
+def test_half_a_surrogate_pair_in_a_message(serve: Serve, text: str) -> None:
+    said = serve().client().chat.completions.create(model="auto", messages=user(text % HALF), max_tokens=2)
+    assert said.usage.completion_tokens > 0
+
+
+def test_each_line_of_a_stream_is_an_event(serve: Serve) -> None:
+    """Also for clients that end lines where Unicode does."""
+    says = "one\u2028two\u0085three"
+    server = serve([says])
+    asked = {"model": "fc", "messages": user("Say."), "max_tokens": 60, "stream": True}
+    with server.client().chat.completions.with_streaming_response.create(**asked) as answer:
+        lines = [line for line in answer.read().decode().splitlines() if line]
+    assert all(line.startswith("data: ") for line in lines)
+    chunks = [json.loads(line.removeprefix("data: ")) for line in lines[:-1]]
+    assert "".join(chunk["choices"][0]["delta"].get("content", "") for chunk in chunks) == says
 
 
 def test_a_conversation_goes_on_after_its_tools_answered(serve: Serve) -> None:

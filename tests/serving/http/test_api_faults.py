@@ -10,14 +10,26 @@ import socket
 import threading
 import time
 from collections.abc import AsyncIterator
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
 
 import openai
 import pytest
 
+from qwen_lightning.adapters.store import load_adapter, save_adapter
+from qwen_lightning.errors import ExecutionError
+from qwen_lightning.serving.generation import (
+    AdapterUnavailableError,
+    EngineClosedError,
+    QueueFullError,
+    UpstreamUnavailableError,
+)
 from qwen_lightning.serving.http.api import EventStream, HTTPSettings
+from qwen_lightning.serving.http.errors import fault_of
 from qwen_lightning.serving.requests import parse_request
 from qwen_lightning.serving.service import RequestLimits
-from tests.serving.live import KEY, SQL, Held, Serve, until, user
+from tests.serving.live import HEAD, KEY, SQL, Held, Serve, until, user
 
 
 def test_faults_have_openais_shape(serve: Serve) -> None:
@@ -30,6 +42,7 @@ def test_faults_have_openais_shape(serve: Serve) -> None:
         ({"messages": []}, "messages"),
         ({"temperature": 3}, "temperature"),
         ({"max_tokens": 51}, "max_tokens"),
+        ({"max_completion_tokens": 51}, "max_completion_tokens"),
         ({"n": 5}, "n"),
         ({"top_logprobs": 21}, "top_logprobs"),
         ({"tools": [{"type": "function", "function": {"name": "f", "parameters": {"type": 3}}}]}, "tools"),
@@ -39,6 +52,7 @@ def test_faults_have_openais_shape(serve: Serve) -> None:
         ),
         ({"messages": user("word " * 900)}, "messages"),
         ({"messages": user("word " * 250), "max_tokens": 50}, "max_tokens"),
+        ({"messages": user("word " * 250), "max_completion_tokens": 50}, "max_completion_tokens"),
     ]:
         for stream in (False, True):
             with pytest.raises(openai.BadRequestError) as bad:
@@ -72,6 +86,63 @@ def test_malformed_bodies(serve: Serve, body: bytes, message: str) -> None:
     assert said["error"].keys() == {"message", "type", "param", "code"}
 
 
+def test_more_choices_than_there_are_places(serve: Serve) -> None:
+    with pytest.raises(openai.BadRequestError, match="3 is more than the 2 completions") as error:
+        serve(running=1, waiting=1).client().chat.completions.create(model="sql", messages=user(SQL), n=3)
+    assert error.value.param == "n"
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/query"])
+def test_a_body_that_is_not_said_to_be_json(serve: Serve, path: str) -> None:
+    server, body = serve(), json.dumps({"messages": user("Hi."), "max_tokens": 2}).encode()
+    for kind in ("text/plain", "application/x-www-form-urlencoded", ""):
+        status, said, _ = server.post(body, path, **{"Content-Type": kind})
+        assert (status, said["error"]["code"]) == (415, "unsupported_media_type")
+        assert "send Content-Type: application/json" in said["error"]["message"]
+    assert server.post(body, **{"Content-Type": "Application/JSON; charset=utf-8"})[0] == 200
+
+
+FOREIGN: list[tuple[dict[str, str], str]] = [
+    ({"Host": "evil.example"}, "foreign_host"),
+    ({"Host": "evil.example", "Origin": "http://evil.example"}, "foreign_host"),
+    ({"Host": "localhost.evil.example:8000"}, "foreign_host"),
+    ({"Host": "127.0.0.1@evil.example"}, "foreign_host"),
+    ({"Host": "["}, "foreign_host"),
+    ({"Host": "192.168.0.7:8000"}, "foreign_host"),
+    ({"Host": "localhost:8000", "Origin": "http://evil.example"}, "foreign_origin"),
+    ({"Host": "localhost:8000", "Origin": "http://localhost:3000"}, "foreign_origin"),
+    ({"Host": "localhost:8000", "Origin": "null"}, "foreign_origin"),
+    ({"Host": "localhost:8000", "Origin": "http://["}, "foreign_origin"),
+]
+OWN: list[dict[str, str]] = [
+    {"Host": "localhost:9000", "Origin": "http://localhost:9000"},  # as through `ssh -L 9000:…`
+    {"Host": "LOCALHOST"},
+    {"Host": "[::1]:8000", "Origin": "http://[::1]:8000"},
+    {"Host": "127.0.0.1"},
+    {"Host": "127.8.0.1:1"},
+]
+
+
+def test_pages_of_other_sites_cannot_use_a_server_without_keys(serve: Serve) -> None:
+    server, body = serve(), json.dumps({"messages": user("Hi."), "max_tokens": 2}).encode()
+    for headers, code in FOREIGN:
+        for path in ("/v1/chat/completions", "/v1/query"):
+            status, said, _ = server.post(body, path, **headers)
+            assert (status, said["error"]["code"]) == (403, code), headers
+            assert "--api-key-env" in said["error"]["message"]
+        assert server.get("/v1/databases", **headers)[0] == 403
+    for headers in OWN:
+        assert server.post(body, **headers)[0] == 200, headers
+        assert server.get("/v1/databases", **headers)[0] == 200
+
+
+def test_a_server_with_keys_may_have_any_name(serve: Serve) -> None:
+    server, body = serve(settings=HTTPSettings((KEY,))), json.dumps({"messages": user("Hi."), "max_tokens": 2}).encode()
+    for headers, _ in FOREIGN:
+        assert server.post(body, **headers)[0] == 401
+        assert server.post(body, Authorization=f"Bearer {KEY}", **headers)[0] == 200
+
+
 def test_paths_and_methods_that_there_are_not(serve: Serve) -> None:
     server = serve()
     status, said, _ = server.post(b"{}", "/v1/completions")
@@ -85,14 +156,14 @@ def test_a_huge_body_without_a_length_is_not_read_to_its_end(serve: Serve) -> No
     server = serve(settings=HTTPSettings(body_bytes=2000))
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
     connection.request("POST", "/v1/chat/completions", iter([b"x" * 1500] * 2), encode_chunked=True,
-                       headers={"Transfer-Encoding": "chunked"})  # fmt: skip
+                       headers={"Transfer-Encoding": "chunked", "Content-Type": "application/json"})  # fmt: skip
     assert connection.getresponse().status == 413
 
 
 def test_a_body_that_does_not_arrive(serve: Serve) -> None:
     server = serve(settings=HTTPSettings(body_seconds=0.1))
     with socket.create_connection(("127.0.0.1", server.port), timeout=30) as slow:
-        slow.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n{")
+        slow.sendall(HEAD + b"Content-Length: 10\r\n\r\n{")
         assert slow.recv(100).startswith(b"HTTP/1.1 408")
 
 
@@ -110,6 +181,44 @@ def test_keys(serve: Serve) -> None:
     assert server.post(b"{}", Authorization=KEY)[0] == 401
     assert server.get("/v1/models")[0] == 401
     assert server.get("/health")[0] == 200
+
+
+def test_a_message_that_is_too_long_is_not_searched(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    def plan(self, request):  # type: ignore[no-untyped-def]
+        raise AssertionError("planned")
+
+    monkeypatch.setattr("qwen_lightning.serving.routing.planning.Planner.plan", plan)
+    client = serve(length=300).client()
+    with pytest.raises(openai.BadRequestError, match=r"messages of \d+ tokens") as error:
+        client.chat.completions.create(model="auto", messages=user("word " * 900))
+    assert error.value.code == "context_length_exceeded"
+
+
+def test_long_requests_hold_up_none_but_their_like_and_are_not_read_once_their_client_went(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, going, threads = serve(), threading.Event(), []
+
+    def slow(value):  # type: ignore[no-untyped-def]
+        threads.append(threading.current_thread())
+        if len(value["messages"][0]["content"]) > 100_000:
+            assert going.wait(30)
+        return parse_request(value)
+
+    monkeypatch.setattr("qwen_lightning.serving.http.api.parse_request", slow)
+    body = json.dumps({"messages": user("word " * 30_000), "max_tokens": 2}).encode()
+    with ExitStack() as clients:
+        for _ in range(3):
+            client = clients.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=30))
+            client.sendall(HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+        until(lambda: server.service._preparing == 3)
+        assert server.client().chat.completions.create(model="sql", messages=user(SQL), max_tokens=2).model == "sql"
+        assert server.get("/health")[0] == 200
+    until(lambda: server.service._preparing == 0)
+    going.set()
+    assert server.post(body)[1]["error"]["code"] == "context_length_exceeded"
+    assert len(threads) == 3  # the first long one, the short one, and the last
+    assert server.thread not in threads
 
 
 def test_too_many_get_429_with_retry_after_and_retries_succeed(serve: Serve) -> None:
@@ -147,9 +256,7 @@ def test_a_client_that_goes_frees_its_slot(serve: Serve, stream: bool) -> None:
 
     server.engine._batch.step = slow  # type: ignore[method-assign]
     with socket.create_connection(("127.0.0.1", server.port), timeout=30) as client:
-        client.sendall(
-            b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body
-        )
+        client.sendall(HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body)
         if stream:
             assert client.recv(2000).startswith(b"HTTP/1.1 200")
         until(lambda: server.engine.stats().running == 2)
@@ -221,6 +328,74 @@ def test_a_fault_of_the_engine_is_told_in_the_stream_and_out_of_it(
     with pytest.raises(openai.APIError, match="send it again"):
         list(server.client().chat.completions.create(**asked, stream=True))
     assert 'status="500"' in server.get("/metrics")[1]
+
+
+def test_a_model_that_is_lost_is_told_and_the_server_ends(serve: Serve) -> None:
+    server = serve()
+    tick, ending = server.server.on_tick, threading.Event()
+
+    async def wait(counter: int) -> bool:
+        return ending.is_set() and await tick(counter)
+
+    server.server.on_tick = wait  # type: ignore[method-assign]
+
+    def lost(*_: object, **__: object) -> None:
+        raise RuntimeError("device lost")
+
+    server.engine._batch.step = server.engine._batch.runner.kv.give = lost  # type: ignore[method-assign]
+    asked = {"model": "sql", "messages": user(SQL), "max_tokens": 3}
+    with pytest.raises(openai.InternalServerError, match="device lost"):
+        server.client().chat.completions.create(**asked)
+    with pytest.raises(openai.InternalServerError, match="start the server anew") as after:
+        server.client().chat.completions.create(**asked)
+    assert (after.value.status_code, after.value.code) == (503, "model_failed")
+    code, text = server.get("/health")
+    assert (code, json.loads(text)["status"]) == (503, "the model has failed; start the server anew")
+    ending.set()
+    server.thread.join(30)
+    assert not server.thread.is_alive()
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_adapter_whose_weights_were_replaced(
+    serve: Serve, tmp_path: Path, caplog: pytest.LogCaptureFixture, stream: bool
+) -> None:
+    server = serve()
+    known = server.engine.library["fc"]
+    state, lora, manifest = load_adapter(known.path)
+    save_adapter(tmp_path / "fc", {name: 2 * tensor for name, tensor in state.items()}, lora, manifest)
+    server.engine.library._folders["fc"] = replace(known, path=tmp_path / "fc")
+    asked = {"messages": user("Hi."), "max_tokens": 2, "stream": stream}
+    with pytest.raises(openai.APIError, match="'fc' cannot be loaded; the server's log says why") as error:
+        list(server.client().chat.completions.create(model="fc", **asked))
+    assert error.value.code == "adapter_unavailable"
+    if not stream:
+        assert error.value.status_code == 503
+        assert error.value.response.headers["retry-after"] == "1"
+    assert f"{tmp_path / 'fc'} holds other weights than at the start" in caplog.text
+    assert list(server.client().chat.completions.create(model="sql", **asked))
+
+
+def test_whatever_comes_back_later_says_when() -> None:
+    for error in (
+        QueueFullError("full"),
+        EngineClosedError("closed"),
+        AdapterUnavailableError("replaced"),
+        UpstreamUnavailableError("away"),
+        ExecutionError("the database is not there\nand more"),
+    ):
+        response = fault_of(error).response()
+        assert response.status_code in (429, 503)
+        assert response.headers["retry-after"] == "1"
+        assert b"and more" not in response.body
+
+
+def test_an_answer_that_its_stop_string_ends_counts_as_stopped(serve: Serve) -> None:
+    server = serve(says=["one two three four", "one"])
+    asked = {"model": "sql", "messages": user("Count."), "max_tokens": 40, "stop": "three"}
+    assert server.client().chat.completions.create(**asked).choices[0].finish_reason == "stop"
+    until(lambda: server.engine._open == 0)
+    assert server.engine.stats().counts.finished == {"stop": 1}
 
 
 def test_the_grace_is_for_those_under_way(serve: Serve) -> None:

@@ -15,7 +15,7 @@ from tests.serving.live import SQL, Running, Serve, until, user
 CLIENT = """
 import http.client, sys
 connection = http.client.HTTPConnection("127.0.0.1", int(sys.argv[1]), timeout=30)
-connection.request("POST", "/v1/chat/completions", sys.argv[2])
+connection.request("POST", "/v1/chat/completions", sys.argv[2], {"Content-Type": "application/json"})
 stream = connection.getresponse()
 for _ in range(4):
     assert stream.readline()

@@ -19,12 +19,13 @@ import pytest
 from qwen_lightning.__main__ import main
 from qwen_lightning.commands.serve import add_arguments, limits_of, load_service
 from qwen_lightning.models.chat import ChatRenderer
+from qwen_lightning.serving.generation import EngineClosedError, EngineFailedError, Sampling
 from qwen_lightning.serving.http.api import HTTPSettings
 from qwen_lightning.serving.service import RequestLimits
 from qwen_lightning.serving.vllm import engine as vllm_engine
 from tests.rollout.vllm_server import VLLMLike, serving
 from tests.serving.conftest import SHAPES
-from tests.serving.live import CALL, KEY, SQL, WEATHER, Running, Serve, until, user
+from tests.serving.live import CALL, HEAD, KEY, SQL, WEATHER, Running, Serve, until, user
 from tools.demo.tiny import TinyDemo
 from tools.make_requests import ask
 
@@ -122,7 +123,8 @@ def test_answers_are_those_of_the_model_in_this_process(proxy: Proxy, serve: Ser
 
 
 def test_streams_stops_choices_and_seeds(proxy: Proxy, vllm: VLLMLike, renderer: ChatRenderer) -> None:
-    client = proxy().client()
+    server = proxy()
+    client = server.client()
     asked = {"model": "slot", "messages": user("Name a bird."), "temperature": 1.0, "max_tokens": 12, "seed": -1}
     three = client.chat.completions.create(**asked, n=3)
     texts = [choice.message.content for choice in three.choices]
@@ -138,6 +140,8 @@ def test_streams_stops_choices_and_seeds(proxy: Proxy, vllm: VLLMLike, renderer:
     vllm.replies.append(says(renderer, "An eagle, a heron, a gull."))
     stopped = client.chat.completions.create(model="fc", messages=user("Birds?"), stop="heron", max_tokens=40)
     assert (stopped.choices[0].message.content, stopped.choices[0].finish_reason) == ("An eagle, a ", "stop")
+    until(lambda: not server.engine._open)
+    assert "cancelled" not in server.engine.stats().counts.finished
 
 
 def test_tools_and_a_second_answer(proxy: Proxy, vllm: VLLMLike, renderer: ChatRenderer) -> None:
@@ -155,7 +159,7 @@ def asking(server: Running, body: dict) -> socket.socket:
     """A connection on which a request has been sent."""
     data = json.dumps(body).encode()
     client = socket.create_connection(("127.0.0.1", server.port), timeout=30)
-    client.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(data) + data)
+    client.sendall(HEAD + b"Content-Length: %d\r\n\r\n" % len(data) + data)
     return client
 
 
@@ -185,6 +189,17 @@ def test_a_client_that_goes_while_it_waits(proxy: Proxy, vllm: VLLMLike) -> None
             assert any(line == b"data: [DONE]\n" for line in answer)
     assert vllm.begun == 1
     assert server.engine.stats().counts.finished == {"length": 1, "cancelled": 1}
+
+
+def test_a_stream_begins_with_its_first_choice(proxy: Proxy, vllm: VLLMLike) -> None:
+    server = proxy("--running", "1")
+    vllm.going.clear()
+    stream = iter(server.client().chat.completions.create(**{**LONG, "max_tokens": 3, "n": 2}, stream=True))
+    assert next(stream).choices[0].delta.role == "assistant"
+    assert (vllm.begun, server.engine.stats().waiting) == (1, 1)
+    vllm.going.set()
+    ended = [chunk.choices[0].index for chunk in stream if chunk.choices[0].finish_reason]
+    assert sorted(ended) == [0, 1]
 
 
 def test_too_many_wait_here_and_get_429(proxy: Proxy, vllm: VLLMLike) -> None:
@@ -296,6 +311,10 @@ def test_health_is_that_of_vllm(
     vllm.restart()
     until(lambda: "no longer has the models" in status())
     load(vllm, adapters)
+    vllm.adapters["sql"] = (str(adapters / "fc"), vllm.adapters["sql"][1])  # started anew with other weights
+    until(lambda: any("whose weights are others" in record.getMessage() for record in caplog.records))
+    assert "no longer has the models" in status()
+    vllm.adapters["sql"] = (str(adapters / "sql"), vllm.adapters["sql"][1])
     until(lambda: status() == "ok")
     vllm.max_model_len = 200
     until(lambda: server.engine.max_length == 200)
@@ -330,6 +349,39 @@ def test_the_end_of_the_server_is_the_end_at_vllm(proxy: Proxy, vllm: VLLMLike) 
     assert not server.thread.is_alive()
     vllm.going.set()
     until(lambda: vllm.aborted == 1)
+
+
+def test_a_second_close_ends_the_grace(proxy: Proxy, vllm: VLLMLike) -> None:
+    engine = proxy().engine
+    vllm.going.clear()
+    generation = engine.submit([5, 6], "sql", Sampling(100))
+    until(lambda: vllm.begun == 1)
+    closing = threading.Thread(target=engine.close, args=(1000.0,))
+    closing.start()
+    until(lambda: not engine.healthy)
+    engine.close()
+    closing.join(30)
+    assert not closing.is_alive()
+    with pytest.raises(EngineClosedError, match="shut down before"):
+        generation.tokens()
+
+
+def test_nobody_waits_for_a_loop_that_is_lost(proxy: Proxy, vllm: VLLMLike) -> None:
+    server = proxy()
+    vllm.going.clear()
+    generation = server.engine.submit([5, 6], "sql", Sampling(100))
+    until(lambda: vllm.begun == 1)
+
+    def lost() -> None:
+        raise SystemExit("out of memory")  # what an event loop does not catch
+
+    server.engine._loop.call_soon_threadsafe(lost)
+    for reading in (generation.tokens, lambda: server.engine.submit([5, 6], "sql")):
+        with pytest.raises(EngineFailedError, match=r"out of memory.*; start the server anew"):
+            reading()
+    assert server.engine.stats().counts.finished == {"error": 1}
+    server.thread.join(30)  # it ends
+    assert not server.thread.is_alive()
 
 
 def test_the_command(
