@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -98,12 +99,14 @@ def run(args: argparse.Namespace) -> int:
 
     from qwen_lightning.serving.http.api import HTTPSettings, create_app
     from qwen_lightning.serving.http.server import Server
+    from qwen_lightning.serving.http.sites import is_loopback
     from qwen_lightning.serving.service import RequestLimits
 
     settings = HTTPSettings(keys, args.body_bytes)
     asked = RequestLimits(args.default_tokens, args.max_tokens)
     bound = Server.listen(args.host, args.port)
     try:
+        settings = replace(settings, loopback=args.host if is_loopback(bound.getsockname()[0]) else None)
         service = load_service(args, limits, asked)
         try:
             host, port = bound.getsockname()[:2]
