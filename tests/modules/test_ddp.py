@@ -6,17 +6,19 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import torch
 
+from qwen_lightning.__main__ import main
 from qwen_lightning.adapters.manifest import Manifest
 from tests.conftest import REPOSITORY, Stage
 
 
-def fit(stage: Stage, kind: str, run: str, devices: int, changes: dict, returns: int = 0) -> Path:
-    """Fit in processes of their own, and return the folder with the first step's gradients and loss."""
+def prepare(stage: Stage, kind: str, run: str, devices: int, changes: dict) -> tuple[list[str], Path]:
+    """The arguments of a fit, and the folder where it writes its first step's gradients and loss."""
     folder = stage.folder / f"{run}-first"
     folder.mkdir()
     changes["trainer"]["devices"] = devices
@@ -27,10 +29,67 @@ def fit(stage: Stage, kind: str, run: str, devices: int, changes: dict, returns:
         {"class_path": "tests.modules.replay.FirstStep", "init_args": {"folder": str(folder)}}
     )
     config = "configs/sft.yaml" if kind == "sft" else "configs/grpo_sql.yaml"
-    command = [sys.executable, "-m", "qwen_lightning", "fit", "-c", config, "-c", stage.overlay(run, changes)]
-    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=300, check=False)
+    return ["fit", "-c", config, "-c", stage.overlay(run, changes)], folder
+
+
+def run_ranks(command: list[str], returns: int = 0) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", *command], cwd=REPOSITORY, capture_output=True, text=True, timeout=300, check=False
+    )
     assert done.returncode == returns, done.stderr[-3000:]
-    return folder
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A stage's folder, and those of its first step on one device and on two."""
+
+    stage: Stage
+    one: Path
+    two: Path
+
+
+@pytest.fixture(scope="module")
+def pairs(trained: Stage, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Pair]:
+    """Both stages on one device, here, and on two, in one pair of processes for all."""
+    made: dict[str, Pair] = {}
+    ranks: list[list[str]] = []
+    for name in ("sft", "dapo", "grpo"):
+        stage, folders = Stage(trained.demo, tmp_path_factory.mktemp(name)), []
+        if name != "sft":
+            shutil.copytree(trained.folder / "adapters", stage.folder / "adapters")
+        for devices in (1, 2):
+            kind, run = "sft" if name == "sft" else "grpo", f"{name}{devices}"
+            changes = (sft_changes if name == "sft" else grpo_changes)(stage, run, devices, name)
+            arguments, folder = prepare(stage, kind, run, devices, changes)
+            folders.append(folder)
+            if devices == 2:
+                ranks.append(arguments)
+                continue
+            with pytest.MonkeyPatch.context() as patch:
+                patch.chdir(REPOSITORY)
+                assert main(arguments) == 0
+        made[name] = Pair(stage, *folders)
+    listed = tmp_path_factory.mktemp("ranks") / "fits.json"
+    listed.write_text(json.dumps(ranks), encoding="utf-8")
+    run_ranks(["tests.modules.fits", str(listed)])
+    return made
+
+
+def sft_changes(stage: Stage, run: str, devices: int, _: str) -> dict:
+    changes = stage.changes("sft", 2, run, every=10)
+    changes["data"]["init_args"]["batch_size"] = 8 // devices
+    changes["model"]["init_args"] |= {"lora": {"dropout": 0.0}, "micro_batch_tokens": 700}
+    return changes
+
+
+def grpo_changes(stage: Stage, run: str, _: int, loss_type: str) -> dict:
+    changes = stage.changes("grpo", 2, run, every=1)
+    changes["model"]["init_args"] |= {
+        "rollout": {"class_path": "tests.modules.replay.ReplayRollout"},
+        "loss": {"class_path": "GRPOLoss", "init_args": {"loss_type": loss_type}},
+        "micro_batch_tokens": 700,
+    }
+    return changes
 
 
 def assert_same_first_step(one: Path, two: Path) -> None:
@@ -44,31 +103,12 @@ def assert_same_first_step(one: Path, two: Path) -> None:
     assert losses[0] == pytest.approx(losses[1], rel=1e-5, abs=1e-7)
 
 
-def test_sft(stage: Stage) -> None:
-    changes = {}
-    for devices, batch in ((1, 8), (2, 4)):
-        changes[devices] = stage.changes("sft", 2, f"sft{devices}", every=10)
-        changes[devices]["data"]["init_args"]["batch_size"] = batch
-        changes[devices]["model"]["init_args"] |= {"lora": {"dropout": 0.0}, "micro_batch_tokens": 700}
-    one, two = (fit(stage, "sft", f"sft{devices}", devices, changes[devices]) for devices in (1, 2))
-    assert_same_first_step(one, two)
-
-
-@pytest.mark.parametrize("loss_type", ["dapo", "grpo"])
-def test_grpo(trained: Stage, stage: Stage, loss_type: str) -> None:
-    shutil.copytree(trained.folder / "adapters", stage.folder / "adapters")
-    folders = []
-    for devices in (1, 2):
-        run = f"grpo{devices}"
-        changes = stage.changes("grpo", 2, run, every=1)
-        changes["model"]["init_args"] |= {
-            "rollout": {"class_path": "tests.modules.replay.ReplayRollout"},
-            "loss": {"class_path": "GRPOLoss", "init_args": {"loss_type": loss_type}},
-            "micro_batch_tokens": 700,
-        }
-        folders.append(fit(stage, "grpo", run, devices, changes))
-    assert_same_first_step(*folders)
-    assert Manifest.read(stage.folder / "adapters" / "sql").steps == 2
+@pytest.mark.parametrize("name", ["sft", "dapo", "grpo"])
+def test_the_first_step_is_that_of_one_process(pairs: dict[str, Pair], name: str) -> None:
+    pair = pairs[name]
+    assert_same_first_step(pair.one, pair.two)
+    if name != "sft":
+        assert Manifest.read(pair.stage.folder / "adapters" / "sql").steps == 2
 
 
 def test_the_brake_acts_on_all_ranks_in_the_same_step(trained: Stage, stage: Stage) -> None:
@@ -80,7 +120,8 @@ def test_the_brake_acts_on_all_ranks_in_the_same_step(trained: Stage, stage: Sta
     changes["trainer"]["callbacks"].append(
         {"class_path": "tests.modules.replay.RankWeights", "init_args": {"folder": str(stage.folder)}}
     )
-    fit(stage, "grpo", "braked", 2, changes, returns=3)
+    arguments, _ = prepare(stage, "grpo", "braked", 2, changes)
+    run_ranks(["qwen_lightning", *arguments], returns=3)
     ranks = [
         [torch.load(stage.folder / f"rank{rank}-step{step}.pt", weights_only=False) for step in range(1, 7)]
         for rank in (0, 1)
