@@ -30,7 +30,7 @@ COMMANDS = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a verb and return its exit code: 0, 2 (usage or data), 3 (red line), 4 (signal)."""
+    """Run a verb and return its exit code: 0, 2 (usage or data), 3 (red line), 4 (signal), 5 (model lost)."""
     args = list(sys.argv[1:] if argv is None else argv)
     try:
         if args and args[0] in TRAINER_VERBS and args[1:] not in (["-h"], ["--help"]):

@@ -6,6 +6,7 @@ import argparse
 import os
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -26,6 +27,7 @@ _NOT_VLLM = {
     "cache_tokens": "--gpu-memory-utilization",
     "loaded_adapters": "--max-loras",
 }
+_LONGEST_GRACE = 86400
 _VLLM_ALONE = ("url", "url_key_env", "url_timeout", "served_model")
 
 
@@ -90,11 +92,12 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         AdapterError: An adapter's folder is corrupt, or does not fit the others.
         ConfigError: A setting cannot be meant, the port cannot be had, or vLLM does not serve the adapters.
+        EngineFailedError: The model was lost.
     """
     # What can be wrong is found before the model is loaded.
     limits = limits_of(args)
-    if args.grace < 0:
-        raise ConfigError(f"--grace is {args.grace}; it must be at least 0")
+    if not 0 <= args.grace <= _LONGEST_GRACE:
+        raise ConfigError(f"--grace is {args.grace}; it must be at least 0, and at most {_LONGEST_GRACE}")
     keys = _keys(args.api_key_env)
 
     from qwen_lightning.serving.http.api import HTTPSettings, create_app
@@ -110,8 +113,9 @@ def run(args: argparse.Namespace) -> int:
         service = load_service(args, limits, asked)
         try:
             host, port = bound.getsockname()[:2]
-            _announce(service, settings, f"http://{f'[{host}]' if ':' in host else host}:{port}")
-            Server(create_app(service, settings), service.engine, args.host, port, args.grace).run_until_signal(bound)
+            address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+            app, announce = create_app(service, settings), partial(_announce, service, settings, address)
+            Server(app, service.engine, args.host, port, args.grace, announce).run_until_signal(bound)
         finally:
             service.engine.close()
             service.close()

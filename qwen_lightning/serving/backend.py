@@ -6,9 +6,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 
 from qwen_lightning.errors import RequestError
-from qwen_lightning.serving.generation import Generation, Sampling
+from qwen_lightning.serving.generation import EngineFailedError, Generation, Sampling
 from qwen_lightning.serving.library import ServedAdapter
 from qwen_lightning.serving.limits import BackendStats, Limits
+
+#: The status of a backend that was lost.
+FAILED = "the model has failed; start the server anew"
 
 
 class Backend(ABC):
@@ -35,9 +38,10 @@ class Backend(ABC):
             sampling: How; greedy unless given.
 
         Raises:
-            RequestError: There is no such adapter, or the prompt is empty, too long or of other ids than the model's.
+            RequestError: There is no such adapter, or the prompt is empty or too long. A model in this process also
+                refuses ids that are not its own.
             QueueFullError: Too many wait.
-            EngineClosedError: It is shutting down.
+            EngineClosedError: It is shutting down, or has failed.
         """
 
     @abstractmethod
@@ -50,6 +54,11 @@ class Backend(ABC):
         """`ok`, or in a few words why requests are not taken."""
 
     @property
+    @abstractmethod
+    def failure(self) -> EngineFailedError | None:
+        """What ended it for good without a `close`; None: nothing has."""
+
+    @property
     def healthy(self) -> bool:
         """Whether requests are taken."""
         return self.status == "ok"
@@ -57,6 +66,8 @@ class Backend(ABC):
     @abstractmethod
     def close(self, grace: float = 0.0) -> None:
         """Take no more requests, finish those that there are, and stop; returns when all is done.
+
+        A further call, from another thread, can shorten the time.
 
         Args:
             grace: Seconds after which those that are not finished fail with `EngineClosedError`.

@@ -24,8 +24,25 @@ class EngineClosedError(QwenLightningError):
     """The engine takes no more requests: it is shutting down."""
 
 
+class EngineFailedError(EngineClosedError):
+    """The engine takes no more requests: it is lost, as with its device.
+
+    Args:
+        error: What ended it.
+    """
+
+    exit_code = 5
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__(f"the model has failed ({in_one_line(error)}); start the server anew")
+
+
 class GenerationError(QwenLightningError):
     """A completion that was begun and could not be finished."""
+
+
+class AdapterUnavailableError(GenerationError):
+    """A completion whose adapter cannot be laid onto the model: its folder has changed, or its weights do not fit."""
 
 
 class UpstreamError(GenerationError):
@@ -125,7 +142,7 @@ class Generation:
     ) -> None:
         self.prompt, self.adapter, self.sampling = list(prompt), adapter, sampling
         self.finish_reason: FinishReason | None = None
-        self.cancelled = False
+        self.cancelled: FinishReason | None = None  # as what it ends, once its reader wants no more
         self.overtaken = 0  # by how many that came later and were admitted before
         self._on_cancel = on_cancel
         self._events: SimpleQueue[Token | _End] = SimpleQueue()
@@ -134,8 +151,13 @@ class Generation:
         if accepted:
             self.accept()
 
-    def cancel(self) -> None:
-        """Stop. Its place is free before the engine's next step; of one that is done, nothing changes."""
+    def cancel(self, reason: FinishReason = "cancelled") -> None:
+        """Stop. Its place is free soon: in this process before the next step; of one that is done, nothing changes.
+
+        Args:
+            reason: What it ends as; of several calls' the first one's. `stop`: all that its reader needs was read.
+        """
+        self.cancelled = self.cancelled or reason
         self._on_cancel(self)
 
     async def accepted(self) -> None:
@@ -210,3 +232,9 @@ class Generation:
         if event.error is not None:
             raise event.error
         self.finish_reason = event.reason
+
+
+def in_one_line(error: BaseException) -> str:
+    """An error's type, and its first line where it has one."""
+    lines = str(error).splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

@@ -5,15 +5,23 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
+import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import openai
 import pytest
 
 from qwen_lightning.__main__ import main
-from tests.serving.live import KEY, SQL, user
+from qwen_lightning.serving.engine.batch import Batch
+from qwen_lightning.serving.engine.kv import KVBlocks
+from qwen_lightning.serving.engine.runner import Part, Running
+from qwen_lightning.serving.generation import Token
+from tests.serving.live import KEY, SQL, until, user
 from tools.demo.tiny import TinyDemo
 
 
@@ -30,7 +38,7 @@ def test_the_command_serves_until_sigterm(adapters: Path, demo: TinyDemo) -> Non
             assert address, process.stderr.read()
             assert line.startswith("Serving fc, slot, sql on ")
             assert line.endswith(f" with an API key, and a page to try it on {address[0].removesuffix('v1')}\n")
-            with openai.OpenAI(base_url=address[0], api_key=KEY, max_retries=5) as client:
+            with openai.OpenAI(base_url=address[0], api_key=KEY, max_retries=0) as client:
                 said = client.chat.completions.create(model="auto", messages=user(SQL), max_tokens=3)
                 name = min(path.stem for path in demo.databases.glob("*.sql"))
                 asked = {"database": name, "language": "sql", "query": "SELECT 1 AS one"}
@@ -55,6 +63,8 @@ def test_the_command_serves_until_sigterm(adapters: Path, demo: TinyDemo) -> Non
         (["--max-tokens", "0"], "max_tokens is 0"),
         (["--body-bytes", "0"], "body_bytes is 0"),
         (["--grace", "-1"], "--grace is -1"),
+        (["--grace", "inf"], "--grace is inf; it must be at least 0, and at most 86400"),
+        (["--grace", "nan"], "--grace is nan"),
         (["--port", "99999"], "--port 99999"),
         (["--api-key-env", "NOT_SET_ANYWHERE"], "NOT_SET_ANYWHERE: the variable is not set"),
     ],
@@ -66,6 +76,76 @@ def test_what_the_command_refuses(
     out, err = capsys.readouterr()
     assert message in err
     assert (out, err.count("\n")) == ("", 1)
+
+
+def serving_here(adapters: Path, ask: Callable[[openai.OpenAI], None], *flags: str) -> int:
+    """The command's exit code, while another thread asks."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+
+    def there() -> bool:
+        try:
+            return bool(client.models.list().data)
+        except openai.APIConnectionError:
+            return False
+
+    def ask_when_there() -> None:
+        until(there)
+        ask(client)
+
+    with openai.OpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key="none", max_retries=0) as client:
+        asker = threading.Thread(target=ask_when_there)
+        asker.start()
+        code = main(["serve", "--adapters", str(adapters), "--port", port, *flags])
+        asker.join(30)
+        assert not asker.is_alive()
+    return code
+
+
+def test_a_second_ctrl_c_ends_the_grace(
+    adapters: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step, said = Batch.step, []
+
+    def slow(self: Batch, parts: list[Part]) -> list[tuple[Running, Token]]:
+        time.sleep(0.05)  # 400 steps are 20 s, well within the grace
+        return step(self, parts)
+
+    def ask(client: openai.OpenAI) -> None:
+        asked = {"model": "sql", "messages": user(SQL), "max_tokens": 400, "temperature": 1.5, "seed": 1}
+        chunks = iter(client.chat.completions.create(**asked, stream=True))
+        next(chunks)
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.3)
+        next(chunks)  # the first lets it go on
+        os.kill(os.getpid(), signal.SIGINT)
+        try:
+            list(chunks)
+        except openai.APIError as error:
+            said.append(str(error))
+
+    monkeypatch.setattr(Batch, "step", slow)
+    assert serving_here(adapters, ask, "--grace", "600") == 0
+    assert said == ["the server was shut down before the completion was done"]
+    assert all(line.startswith("Loading weights") for line in capfd.readouterr().err.splitlines() if line)
+
+
+def test_a_model_that_is_lost_ends_the_server(
+    adapters: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lost(*_: object, **__: object) -> None:
+        raise RuntimeError("no device any more")
+
+    def ask(client: openai.OpenAI) -> None:
+        with pytest.raises(openai.InternalServerError, match="no device any more"):
+            client.chat.completions.create(model="sql", messages=user(SQL), max_tokens=3)
+
+    monkeypatch.setattr(Batch, "step", lost)
+    monkeypatch.setattr(KVBlocks, "give", lost)
+    assert serving_here(adapters, ask) == 5
+    last = capfd.readouterr().err.splitlines()[-1]
+    assert last == "the model has failed (RuntimeError: no device any more); start the server anew"
 
 
 def test_a_corrupt_adapter_is_refused_by_name(

@@ -112,5 +112,7 @@ class AdapterSlots:
         folder, state = AdapterFolder.read(known.path)
         if folder.manifest.name != name or backbone_of(folder.manifest) != backbone_of(known.manifest):
             raise AdapterError(f"{known.path} holds another adapter than at the start; start the server anew")
+        if folder.manifest.sha256 != known.manifest.sha256:  # by which answers name what made them
+            raise AdapterError(f"{known.path} holds other weights than at the start; start the server anew")
         self.weights.load(slot, state, folder.lora, known.path)
         self.loads += 1

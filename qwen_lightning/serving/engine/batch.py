@@ -48,24 +48,35 @@ class Batch:
         self.running.append(Running(generation, slot, room))
         return True
 
-    def remove(self, running: Running, failed: bool = False) -> None:
-        """Let a completion go, and free what it held; whatever a failed one left there is wiped."""
+    def remove(self, running: Running, wipe: bool = False) -> None:
+        """Let a completion go, and free what it held.
+
+        Args:
+            running: The completion.
+            wipe: Whether its keys and values may hold NaN.
+        """
         self.running.remove(running)
-        self.runner.kv.give(running.room, wipe=failed)
+        self.runner.kv.give(running.room, wipe)
         if running.generation.adapter is not None:
             self.adapters.release(running.generation.adapter)
 
     def plan(self) -> list[Part]:
-        """The next step: a token of every completion, and of prompts as many as a step may have, the oldest first."""
-        parts, budget = [], self.limits.prefill_tokens
-        for running in self.running:
-            count = running.left
-            if count > 1:
-                count = min(count, budget)
-                budget -= count
-            if count:
-                parts.append(Part(running, count))
-        return parts
+        """The next step: a token of every completion, and of prompts as many as a step may have.
+
+        Half of these are the oldest prompts', so that each comes to its end; the other half those with the fewest
+        tokens left, so that a short prompt does not wait for the long ones before it.
+        """
+        counts = [1 if running.left == 1 else 0 for running in self.running]
+        oldest = [place for place, running in enumerate(self.running) if running.left > 1]
+        budget = self.limits.prefill_tokens
+        shared = budget // 2
+        shortest = sorted(oldest, key=lambda place: self.running[place].left)
+        for order, tokens in ((oldest, budget - shared), (shortest, shared)):
+            for place in order:
+                count = min(self.running[place].left - counts[place], tokens)
+                counts[place] += count
+                tokens -= count
+        return [Part(running, count) for running, count in zip(self.running, counts, strict=True) if count]
 
     def step(self, parts: list[Part]) -> list[tuple[Running, Token]]:
         """Compute the parts; the next tokens of those that are through with their prompts."""

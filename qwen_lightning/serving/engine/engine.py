@@ -14,20 +14,23 @@ from threading import Condition, Thread
 import torch
 from transformers import PreTrainedModel
 
-from qwen_lightning.errors import ConfigError, QwenLightningError, RequestError
-from qwen_lightning.serving.backend import Backend
+from qwen_lightning.errors import AdapterError, ConfigError, QwenLightningError, RequestError
+from qwen_lightning.serving.backend import FAILED, Backend
 from qwen_lightning.serving.engine.adapters import AdapterLibrary, AdapterSlots
 from qwen_lightning.serving.engine.batch import Batch
 from qwen_lightning.serving.engine.runner import ModelRunner, Running, require_servable
 from qwen_lightning.serving.engine.weights import ServedWeights
 from qwen_lightning.serving.generation import (
+    AdapterUnavailableError,
     EngineClosedError,
+    EngineFailedError,
     FinishReason,
     Generation,
     GenerationError,
     QueueFullError,
     Sampling,
     Token,
+    in_one_line,
 )
 from qwen_lightning.serving.limits import EngineCounts, EngineStats, Limits
 
@@ -70,6 +73,7 @@ class Engine(Backend):
         self._waiting: deque[Generation] = deque()
         self._open = 0  # completions that were taken and have not ended
         self._deadline: float | None = None  # of the shutdown
+        self._lost: Exception | None = None  # what ended the worker
         self._worker = Thread(target=self._work, name="engine", daemon=True)
         self._worker.start()
 
@@ -78,6 +82,8 @@ class Engine(Backend):
         self._check(prompt, adapter, sampling)
         generation = Generation(prompt, adapter, sampling, self._cancel)
         with self._changed:
+            if self._lost is not None:
+                raise EngineFailedError(self._lost)
             if self._deadline is not None:
                 raise EngineClosedError("the server is shutting down; it takes no more requests")
             if self._open >= self.limits.running + self.limits.waiting:
@@ -104,12 +110,18 @@ class Engine(Backend):
 
     @property
     def status(self) -> str:
-        return "ok" if self._deadline is None and self._worker.is_alive() else "shutting down"
+        if self._lost is not None:
+            return FAILED
+        return "ok" if self._deadline is None else "shutting down"
+
+    @property
+    def failure(self) -> EngineFailedError | None:
+        return None if self._lost is None else EngineFailedError(self._lost)
 
     def close(self, grace: float = 0.0) -> None:
         with self._changed:
-            if self._deadline is None:
-                self._deadline = time.monotonic() + grace
+            end = time.monotonic() + grace
+            self._deadline = end if self._deadline is None else min(self._deadline, end)
             self._changed.notify_all()
         self._worker.join()
 
@@ -120,11 +132,10 @@ class Engine(Backend):
 
     def _cancel(self, generation: Generation) -> None:
         with self._changed:
-            generation.cancelled = True
             if generation not in self._waiting:
                 return
             self._waiting.remove(generation)
-        self._end(generation, "cancelled")
+        self._end(generation, generation.cancelled or "cancelled")
 
     # ------------------------------------------------------------------ the worker's side
 
@@ -139,6 +150,7 @@ class Engine(Backend):
         except Exception as error:  # a device that is lost, say: nobody is to wait for what will never come
             log.exception("the engine stops")
             end = _failure(error)
+            self._lost = error
         with self._changed:
             self._deadline = time.monotonic()
             for generation in [*(running.generation for running in self._batch.running), *self._waiting]:
@@ -156,8 +168,9 @@ class Engine(Backend):
             return self._deadline is None or time.monotonic() < self._deadline
 
     def _step(self) -> None:
-        for running in [running for running in self._batch.running if running.generation.cancelled]:
-            self._leave(running, "cancelled")
+        for running in list(self._batch.running):
+            if running.generation.cancelled is not None:
+                self._leave(running, running.generation.cancelled)
         self._admit()
         parts = self._batch.plan()
         if not parts:
@@ -182,13 +195,15 @@ class Engine(Backend):
                     return
                 generation = self._waiting[place]
                 del self._waiting[place]
-            if generation.cancelled:
-                self._end(generation, "cancelled")
+            if generation.cancelled is not None:
+                self._end(generation, generation.cancelled)
                 continue
             try:
                 admitted = self._batch.admit(generation)
-            except QwenLightningError as error:
-                self._end(generation, error)
+            except AdapterError as error:  # it says where the folder lies, which is no client's business
+                log.error("adapter %s cannot be loaded: %s", generation.adapter, error)
+                said = f"the adapter {generation.adapter!r} cannot be loaded; the server's log says why"
+                self._end(generation, AdapterUnavailableError(said))
                 continue
             except Exception as error:  # such as a GPU's memory that is full: this one's fault alone
                 log.exception("adapter %s was not loaded", generation.adapter)
@@ -205,7 +220,7 @@ class Engine(Backend):
         """Place in the queue of the next to be admitted; None while none may be."""
         for place, generation in enumerate(self._waiting):
             name = generation.adapter
-            if generation.cancelled or name is None or self._batch.adapters.available(name):
+            if generation.cancelled is not None or name is None or self._batch.adapters.available(name):
                 return place
             if generation.overtaken >= self.limits.running:
                 break
@@ -225,8 +240,10 @@ class Engine(Backend):
 
     def _leave(self, running: Running, end: FinishReason | QwenLightningError) -> None:
         """Free what a completion held, then tell its reader."""
+        # Until a token with a finite probability has come of it, the room may hold NaN, and nobody knows.
+        unproven = len(running.ids) == len(running.generation.prompt)
         try:
-            self._batch.remove(running, failed=not isinstance(end, str))
+            self._batch.remove(running, wipe=unproven or not isinstance(end, str))
         finally:
             self._end(running.generation, end)
 
@@ -258,5 +275,4 @@ def _longest(limits: Limits, made_for: int, held: int) -> int:
 
 
 def _failure(error: Exception) -> GenerationError:
-    first = (str(error).splitlines() or [""])[0]
-    return GenerationError(f"the engine failed at this completion ({type(error).__name__}: {first}); send it again")
+    return GenerationError(f"the engine failed at this completion ({in_one_line(error)}); send it again")

@@ -46,7 +46,9 @@ class Running:
 
     def __post_init__(self) -> None:
         self.ids = list(self.generation.prompt)
-        self.random = Random(self.generation.sampling.seed)
+        seed = self.generation.sampling.seed
+        # Python's generator takes a negative seed for its positive; modulo, as vLLM is told it, they differ.
+        self.random = Random(None if seed is None else seed % 2**63)
 
     @property
     def left(self) -> int:

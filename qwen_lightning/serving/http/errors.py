@@ -10,7 +10,9 @@ from fastapi.responses import JSONResponse
 
 from qwen_lightning.errors import ExecutionError, QueryError, RequestError
 from qwen_lightning.serving.generation import (
+    AdapterUnavailableError,
     EngineClosedError,
+    EngineFailedError,
     GenerationError,
     QueueFullError,
     UpstreamError,
@@ -69,11 +71,15 @@ def fault_of(error: Exception) -> HTTPFault:
         case QueryError():
             return HTTPFault(400, str(error), "query", "query_failed")
         case ExecutionError():
-            return HTTPFault(503, str(error).splitlines()[0], code="database_unavailable")
+            return HTTPFault(503, str(error).splitlines()[0], code="database_unavailable", headers=later)
         case QueueFullError():
             return HTTPFault(429, str(error), code="rate_limit_exceeded", headers=later)
+        case EngineFailedError():
+            return HTTPFault(503, str(error), code="model_failed", headers=later)
         case EngineClosedError():
             return HTTPFault(503, str(error), code="shutting_down", headers=later)
+        case AdapterUnavailableError():
+            return HTTPFault(503, str(error), code="adapter_unavailable", headers=later)
         case UpstreamUnavailableError():
             return HTTPFault(503, str(error), code="upstream_unavailable", headers=later)
         case UpstreamError():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -35,7 +36,7 @@ class VLLMSettings:
         timeout_s: Seconds without a byte from it after which a completion is given up.
 
     Raises:
-        ConfigError: The address is none, or holds a password, or the time is not above 0.
+        ConfigError: The address is none, or holds a password, or the time is not above 0 or not finite.
     """
 
     url: str
@@ -52,8 +53,8 @@ class VLLMSettings:
             raise ConfigError(f"--url {self.url}: give an address such as http://127.0.0.1:8000")
         if parts.username is not None or parts.password is not None:
             raise ConfigError("--url: leave name and password out; --url-key-env names a variable with the key")
-        if self.timeout_s <= 0:
-            raise ConfigError(f"--url-timeout is {self.timeout_s}; it must be above 0")
+        if not (math.isfinite(self.timeout_s) and self.timeout_s > 0):
+            raise ConfigError(f"--url-timeout is {self.timeout_s}; it must be above 0, and finite")
 
     @property
     def base_url(self) -> str:

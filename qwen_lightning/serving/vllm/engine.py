@@ -14,9 +14,10 @@ from traceback import extract_tb
 from typing import Any, TypeVar
 
 from qwen_lightning.errors import ConfigError, QwenLightningError
-from qwen_lightning.serving.backend import Backend
+from qwen_lightning.serving.backend import FAILED, Backend
 from qwen_lightning.serving.generation import (
     EngineClosedError,
+    EngineFailedError,
     FinishReason,
     Generation,
     GenerationError,
@@ -72,10 +73,11 @@ class VLLMEngine(Backend):
         self._adapters, self._model, self._served_model = library, model, served_model
         self._counts = Counts()
         self._running = 0
-        self._status = "ok"
+        self._status, self._detail = "ok", ""
         self._changed = Condition()  # guards what follows
         self._open: dict[Generation, Completing | None] = {}  # None: the loop has not taken it up yet
         self._deadline: float | None = None  # of the shutdown
+        self._lost: BaseException | None = None  # what ended the loop
         self._ending = Lock()
         self._client = VLLMClient(settings, self.limits.running)
         self._places = asyncio.Semaphore(self.limits.running)
@@ -103,6 +105,8 @@ class VLLMEngine(Backend):
         self.require_possible(prompt, adapter, sampling)
         generation = Generation(prompt, adapter, sampling, self._cancel, accepted=False)
         with self._changed:
+            if self._lost is not None:
+                raise EngineFailedError(self._lost)
             if self._deadline is not None:
                 raise EngineClosedError("the server is shutting down; it takes no more requests")
             if len(self._open) >= self.limits.running + self.limits.waiting:
@@ -120,17 +124,25 @@ class VLLMEngine(Backend):
 
     @property
     def status(self) -> str:
-        return self._status if self._deadline is None and self._thread.is_alive() else "shutting down"
+        if self._lost is not None:
+            return FAILED
+        return self._status if self._deadline is None else "shutting down"
+
+    @property
+    def failure(self) -> EngineFailedError | None:
+        return None if self._lost is None else EngineFailedError(self._lost)
 
     def close(self, grace: float = 0.0) -> None:
         with self._changed:
-            if self._deadline is None:
-                self._deadline = time.monotonic() + grace
+            end = time.monotonic() + grace
+            self._deadline = end if self._deadline is None else min(self._deadline, end)
+            self._changed.notify_all()
         with self._ending:
             if not self._thread.is_alive():
                 return
             with self._changed:
-                self._changed.wait_for(lambda: not self._open, max(0.0, self._deadline - time.monotonic()))
+                while self._open and (left := self._deadline - time.monotonic()) > 0:
+                    self._changed.wait(left)
             self._wait_for(self._end_all())
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
@@ -139,7 +151,6 @@ class VLLMEngine(Backend):
         with self._changed:
             # While one is open, so is the loop.
             if generation in self._open:
-                generation.cancelled = True
                 self._loop.call_soon_threadsafe(self._stop, generation)
 
     def _wait_for(self, work: Coroutine[Any, Any, T]) -> T:
@@ -150,6 +161,14 @@ class VLLMEngine(Backend):
     def _work(self) -> None:
         try:
             self._loop.run_forever()
+        except BaseException as error:  # nobody is to wait for what will never come
+            log.exception("the engine stops")
+            with self._changed:
+                self._lost = error
+                left, self._open = list(self._open), {}
+                self._counts.finished["error"] += len(left)
+            for generation in left:
+                generation.fail(EngineFailedError(error))
         finally:
             self._loop.close()
 
@@ -169,6 +188,8 @@ class VLLMEngine(Backend):
                 cards = await self._client.models(_LOOK_S)
                 served = survey(cards, self._adapters, self._model, self._served_model)
                 self._longest(served)
+                if self._status != "ok":  # one that was started anew reads its adapters anew
+                    await asyncio.to_thread(require_same_weights, cards, self._adapters)
             except ConfigError as error:
                 self._tell(_CHANGED, str(error))
             except QwenLightningError as error:
@@ -178,9 +199,9 @@ class VLLMEngine(Backend):
                 self._tell("ok", "it is there again")
 
     def _tell(self, status: str, detail: str) -> None:
-        if status != self._status:
+        if status != self._status or (status == _CHANGED and detail != self._detail):
             log.warning("vLLM at %s: %s", self.settings.url, detail)
-        self._status = status
+        self._status, self._detail = status, detail
 
     def _longest(self, served: Served) -> int:
         """Tokens of a prompt and its completion.
@@ -260,8 +281,8 @@ class VLLMEngine(Backend):
         end: FinishReason | QwenLightningError
         if not task.cancelled():
             end = task.result()
-        elif generation.cancelled:
-            end = "cancelled"
+        elif generation.cancelled is not None:
+            end = generation.cancelled
         else:
             end = EngineClosedError("the server was shut down before the completion was done")
         with self._changed:

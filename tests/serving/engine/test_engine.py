@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import shutil
 import threading
 import time
@@ -24,7 +25,8 @@ from transformers import (
 )
 
 from qwen_lightning.adapters.manifest import WEIGHTS_FILE
-from qwen_lightning.errors import AdapterError, ConfigError, RequestError
+from qwen_lightning.adapters.store import load_adapter, save_adapter
+from qwen_lightning.errors import ConfigError, RequestError
 from qwen_lightning.models.backbone import load_backbone
 from qwen_lightning.models.chat import ChatRenderer
 from qwen_lightning.rollout.generate import GenerateRollout
@@ -33,7 +35,9 @@ from qwen_lightning.serving.engine.engine import Engine
 from qwen_lightning.serving.engine.kv import BLOCK
 from qwen_lightning.serving.engine.runner import Part, Running
 from qwen_lightning.serving.generation import (
+    AdapterUnavailableError,
     EngineClosedError,
+    EngineFailedError,
     Generation,
     GenerationError,
     QueueFullError,
@@ -167,6 +171,21 @@ def test_prompts_share_a_steps_tokens(make_engine: MakeEngine) -> None:
     assert gate.steps[1:5] == [[1, 30, 10], [1, 1, 20, 20], [1, 1, 10, 30], [1, 1, 1]]
 
 
+def test_a_short_prompt_does_not_wait_for_the_long_ones_before_it(make_engine: MakeEngine) -> None:
+    engine = make_engine(eos_ids=[], prefill_tokens=16)
+    gate = Gate(engine)
+    first = gate.first()
+    long = [engine.submit([5] * 100, None, Sampling(1)) for _ in range(3)]
+    short = engine.submit([5] * 12, "fc", Sampling(2))
+    gate.open()
+    assert len(short.tokens()) == 2
+    for generation in long:
+        generation.tokens()
+    first.cancel()
+    # Half of a step is the oldest's all the same.
+    assert gate.steps[1:4] == [[1, 8, 8], [1, 12, 4], [1, 16, 1]]
+
+
 def test_a_cancelled_one_is_gone_at_the_next_step(make_engine: MakeEngine) -> None:
     engine = make_engine(eos_ids=[], running=2, cache_tokens=2048)
     gate = Gate(engine)
@@ -257,15 +276,21 @@ def test_who_waits_for_a_slot_is_overtaken_but_not_for_good(make_engine: MakeEng
 
 
 def test_a_folder_spoilt_since_the_start_fails_its_own_requests(
-    make_engine: MakeEngine, adapters: Path, tmp_path: Path, prompts: Prompts, alone: Alone
+    make_engine: MakeEngine,
+    adapters: Path,
+    tmp_path: Path,
+    prompts: Prompts,
+    alone: Alone,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     root = Path(shutil.copytree(adapters, tmp_path / "adapters"))
     engine = make_engine(root, adapters=1)
     good = engine.submit(prompts[0], "sql", Sampling(8))
     (root / "fc" / WEIGHTS_FILE).write_bytes(b"half")
     bad = engine.submit(prompts[0], "fc", Sampling(8))
-    with pytest.raises(AdapterError, match=r"fc.*sha256"):
+    with pytest.raises(AdapterUnavailableError, match="'fc' cannot be loaded"):
         bad.tokens()
+    assert re.search("fc.*sha256", caplog.text)
     assert ids(good.tokens()) == alone("sql", prompts[0], 8).ids
     assert ids(engine.submit(prompts[0], "slot", Sampling(8)).tokens()) == alone("slot", prompts[0], 8).ids
     assert engine.stats().counts.finished == {"length": 2, "error": 1}
@@ -276,7 +301,7 @@ def test_a_seed_draws_the_same_alone_and_in_company(make_engine: MakeEngine, pro
     engine = make_engine(eos_ids=[])
     settings = [
         Sampling(20, temperature=0.9, seed=3),
-        Sampling(20, temperature=0.9, seed=4),
+        Sampling(20, temperature=0.9, seed=-3),
         Sampling(20, temperature=1.2, top_p=0.6, seed=3),
         Sampling(20),
     ]
@@ -353,8 +378,9 @@ def test_nobody_waits_for_an_engine_that_is_lost(make_engine: MakeEngine, prompt
         with pytest.raises(GenerationError, match="no device any more"):
             generation.tokens()
     engine._worker.join(30)
-    assert not engine.healthy
-    with pytest.raises(EngineClosedError):
+    assert engine.status == "the model has failed; start the server anew"
+    assert "RuntimeError: no device any more" in str(engine.failure)
+    with pytest.raises(EngineFailedError, match=r"no device any more.*; start the server anew"):
         engine.submit(prompts[0], "sql")
 
 
@@ -377,6 +403,41 @@ def test_no_number_is_no_token(make_engine: MakeEngine, prompts: Prompts, alone:
     assert all(bool(store.isfinite().all()) for store in (*kv.keys, *kv.values))
     after = [engine.submit(prompt, "slot", Sampling(8)) for prompt in prompts]  # in the room that it had
     assert [ids(generation.tokens()) for generation in after] == [alone("slot", prompt, 8).ids for prompt in prompts]
+
+
+def test_a_prompt_that_is_cancelled_leaves_no_nan(
+    make_engine: MakeEngine, adapters: Path, tmp_path: Path, prompts: Prompts, alone: Alone
+) -> None:
+    root = Path(shutil.copytree(adapters, tmp_path / "adapters"))
+    state, lora, manifest = load_adapter(root / "sql")
+    save_adapter(root / "sql", {name: torch.full_like(t, 1e30) for name, t in state.items()}, lora, manifest)
+    engine = make_engine(root, prefill_tokens=32, cache_tokens=512)
+    gate = Gate(engine)
+    bad = engine.submit([5] * 300, "sql", Sampling(100))
+    gate.let(3)
+    kv = engine._batch.runner.kv
+    assert any(bool(store.isnan().any()) for store in (*kv.keys, *kv.values))
+    bad.cancel()
+    gate.open()
+    assert bad.tokens() == []
+    good = [engine.submit(prompt, "fc", Sampling(8)) for prompt in prompts]  # in the room that it had
+    assert [ids(generation.tokens()) for generation in good] == [alone("fc", prompt, 8).ids for prompt in prompts]
+
+
+def test_what_a_reader_ended_counts_as_what_it_says(make_engine: MakeEngine) -> None:
+    engine = make_engine(eos_ids=[], running=2)
+    gate = Gate(engine)
+    one, two, waiting = gate.first(), engine.submit([5], None, LONG), engine.submit([6], "fc", LONG)
+    gate.let(2)
+    waiting.cancel("stop")
+    one.cancel("stop")
+    one.cancel()  # as a reader does that leaves its iteration
+    two.cancel()
+    gate.open()
+    for generation in (one, two, waiting):
+        generation.tokens()
+    assert [generation.finish_reason for generation in (one, two, waiting)] == ["stop", "cancelled", "stop"]
+    assert engine.stats().counts.finished == {"stop": 2, "cancelled": 1}
 
 
 def test_a_reader_in_an_event_loop(make_engine: MakeEngine, prompts: Prompts, alone: Alone) -> None:
@@ -437,6 +498,25 @@ def test_closing_finishes_or_fails_what_there_is(make_engine: MakeEngine, grace:
             with pytest.raises(EngineClosedError, match="shut down before"):
                 generation.tokens()
     assert engine.stats().cache_taken == engine.stats().running == engine.stats().waiting == 0
+
+
+def test_a_second_close_ends_the_grace(make_engine: MakeEngine) -> None:
+    engine = make_engine(eos_ids=[])
+    gate = Gate(engine)
+    running = gate.first()
+    closing = threading.Thread(target=engine.close, args=(1000.0,))
+    closing.start()
+    until(lambda: not engine.healthy)
+    gate.let(2)
+    again = threading.Thread(target=engine.close)
+    again.start()
+    until(lambda: engine._deadline is not None and engine._deadline < time.monotonic())
+    gate.open()
+    closing.join(30)
+    again.join(30)
+    assert not engine._worker.is_alive()
+    with pytest.raises(EngineClosedError, match="shut down before"):
+        running.tokens()
 
 
 def test_two_hundred_at_once_and_none_is_lost_or_swapped(
