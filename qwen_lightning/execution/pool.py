@@ -10,6 +10,7 @@ import sys
 import threading
 import weakref
 from collections import deque
+from contextlib import nullcontext
 from dataclasses import replace
 from multiprocessing.connection import Connection
 from typing import Any
@@ -162,6 +163,8 @@ class WorkerPool:
         self.spec, self.count, self.recycle_after = spec, workers, recycle_after
         self._lock = threading.Lock()
         self._turns = threading.BoundedSemaphore(workers)
+        # Queries that someone wants to see leave a worker to verdicts where there are two.
+        self._shown = threading.BoundedSemaphore(max(1, workers - 1))
         self._idle: deque[_Worker] = deque()
         self._all: list[_Worker] = []
         self._owner = os.getpid()
@@ -202,7 +205,8 @@ class WorkerPool:
     def _work(self, job: QueryJob | DatabaseJob) -> Any:
         """Give a job to a worker, and to a second one where the first dies of it."""
         static: QueryOutcome | None = None
-        with self._turns:
+        shown = isinstance(job, DatabaseJob) and job.action != "explain"
+        with self._shown if shown else nullcontext(), self._turns:
             for _ in range(2):
                 worker = self._take()
                 try:

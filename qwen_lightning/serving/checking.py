@@ -83,6 +83,10 @@ class AnswerChecker:
             return Finding(False, verdict.detail or f"fails {', '.join(failed)}")
         return Finding(True if verdict.checks else None)
 
+    def asks_workers(self, plan: Plan) -> bool:
+        """Whether `check` waits for a process that analyses queries."""
+        return self.verify and plan.decision.task in LANGUAGES
+
     def explains(self, request: ChatRequest, plan: Plan, finding: Finding | None = None) -> bool:
         """Whether a database is still to be asked about an answer, after `check` found this."""
         query = plan.decision.task in LANGUAGES and _form(request) is None and not request.usable_tools

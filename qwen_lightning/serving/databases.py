@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Mapping
 
-from qwen_lightning.errors import RequestError
+from qwen_lightning.errors import ExecutionError, RequestError
 from qwen_lightning.execution.base import Explanation, QueryExecutor, QueryTable
 from qwen_lightning.tasks.queries import QueryTask
 from qwen_lightning.tasks.registry import TaskRegistry
@@ -14,6 +16,7 @@ LANGUAGES = {"text2sql": "sql", "text2cypher": "cypher"}
 _NAMED = {"sql": "SQL", "cypher": "Cypher"}
 _METHODS = ("database_names", "describe", "explain", "run")
 _TOLD = 40  # names in an error
+_UNREACHABLE_S = 15.0  # how long a server that could not be reached is not tried again
 
 
 class Databases:
@@ -29,6 +32,8 @@ class Databases:
             for name, language in LANGUAGES.items()
             if (executor := _executor(tasks, name)) is not None
         }
+        self._turns = {language: threading.Lock() for language in self._executors}
+        self._unreachable: dict[str, tuple[float, ExecutionError]] = {}
 
     def names(self, language: str) -> list[str]:
         """The databases of a language, `sql` or `cypher`.
@@ -63,13 +68,31 @@ class Databases:
         """
         for language in languages:
             executor = self._executors.get(language)
-            if executor is not None and executor.has_database(name):
+            if executor is not None and self._has(language, executor, name):
                 return executor
         what = " or ".join(_NAMED[language] for language in languages)
         there = list(dict.fromkeys(other for language in languages for other in self.names(language)))
         listed = ", ".join(there[:_TOLD]) + (f" and {len(there) - _TOLD} more" if len(there) > _TOLD else "")
         known = f"there are {listed}" if there else "there are none; --databases names a folder of them"
         raise RequestError(field, f"there is no database {name!r} for {what}; {known}")
+
+    def _has(self, language: str, executor: QueryExecutor, name: str) -> bool:
+        """Whether an executor has a database; a server that could not be reached is not tried again for a while.
+
+        Raises:
+            ExecutionError: It cannot be reached.
+        """
+        with self._turns[language]:  # who comes while another tries gets what that one found
+            at, error = self._unreachable.get(language, (0.0, None))
+            if error is not None and time.monotonic() - at < _UNREACHABLE_S:
+                raise error.with_traceback(None)
+            try:
+                found = executor.has_database(name)
+            except ExecutionError as error:
+                self._unreachable[language] = time.monotonic(), error
+                raise
+            self._unreachable.pop(language, None)
+            return found
 
     def describe(self, language: str, name: str) -> str:
         """A database's schema as a record's `schema` holds it; empty where it holds nothing.

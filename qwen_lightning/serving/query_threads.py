@@ -13,16 +13,19 @@ T = TypeVar("T")
 
 
 class QueryThreads:
-    """A few threads and a queue before them.
+    """A few threads and a queue before them for queries; as many beside them for what chat requests need.
 
     Args:
         running: How many are asked at once.
         waiting: How many more may wait.
+        seconds: Longest wait of a chat request.
     """
 
-    def __init__(self, running: int = 4, waiting: int = 16) -> None:
+    def __init__(self, running: int = 4, waiting: int = 16, seconds: float = 30.0) -> None:
+        self.seconds = seconds
         self._most, self._under_way = running + waiting, 0
         self._pool = ThreadPoolExecutor(running, thread_name_prefix="databases")
+        self._needed = ThreadPoolExecutor(running, thread_name_prefix="verdicts")
 
     async def admit(self, work: Callable[[], T]) -> T:
         """Do what someone asks for.
@@ -39,12 +42,23 @@ class QueryThreads:
         return await asyncio.shield(future)
 
     async def do(self, work: Callable[[], T]) -> T:
-        """Do what a request that was let in already needs; it waits as long as it must."""
+        """Do what the server itself wants to know; it waits with the queries, as long as it must."""
         return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+
+    async def need(self, work: Callable[[], T]) -> T:
+        """Do what a chat request needs, which waits behind no query.
+
+        Raises:
+            TimeoutError: It was not done in time; it may still be under way.
+        """
+        future = asyncio.get_running_loop().run_in_executor(self._needed, work)
+        async with asyncio.timeout(self.seconds):
+            return await future
 
     def close(self) -> None:
         """Wait for what is under way, and take no more."""
         self._pool.shutdown(cancel_futures=True)
+        self._needed.shutdown(cancel_futures=True)
 
     def _left(self, future: asyncio.Future[T]) -> None:
         self._under_way -= 1

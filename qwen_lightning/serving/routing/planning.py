@@ -42,7 +42,13 @@ class Planner:
         self.databases = Databases(tasks)
 
     def plan(self, request: ChatRequest) -> Plan:
-        """Decide and complete; `check_database` is for the caller, as it may have to wait for a server.
+        """`decide`, then `check_database`; raises as they do."""
+        plan = self.decide(request)
+        self.check_database(request, plan)
+        return plan
+
+    def decide(self, request: ChatRequest) -> Plan:
+        """Decide and complete, without asking a database.
 
         Raises:
             RequestError: The request names what there is not, or its tools or slots cannot be used.
@@ -55,7 +61,7 @@ class Planner:
         return Plan(Decision(decision.adapter, decision.task, f"{decision.reason}; {completion.note}"), completion)
 
     def check_database(self, request: ChatRequest, plan: Plan) -> None:
-        """See that there is the database that a request names, if it names one.
+        """See that there is the database that a request names, if it names one; may wait for its server.
 
         Raises:
             RequestError: There is none of that name.
