@@ -7,13 +7,18 @@ bracket that opens a list or a pattern comprehension), BAR (the bar of a compreh
 
 from __future__ import annotations
 
+import re
+
 NODE, EACH, MATCHES, BAR = "\ue000", "\ue001", "\ue002", "\ue003"
 MARKS = frozenset((NODE, EACH, MATCHES, BAR))
 
-_NAME = r"(?:[^\W\d]\w*|`(?:[^`]|``)+`)"
+#: What stands between tokens. To Neo4j U+0085 is no space, and a comment ends at a carriage return too.
+BLANK = r"(?:[^\S\x85]|//[^\r\n]*|/\*(?:[^*]|\*(?!/))*\*/)"
+NAME = r"(?:[^\W\d]\w*|`(?:[^`]|``)+`)"
 
 GRAMMAR = (
-    r"""
+    (
+        r"""
 start: query [";"]
 query: single (union single)*
 union: "UNION"i [UNION_KIND]
@@ -151,8 +156,8 @@ TYPED.2: /(?:IS\s+(?:NOT\s+)?)?(?:::|TYPED\b)/i
 NORMALIZED.2: /IS\s+(?:NOT\s+)?(?:NFK?[CD]\s+)?NORMALIZED\b/i
 NOT_NULL.2: /NOT\s+NULL\b/i
 TYPE_NAME: /(?:NOTHING|NULL|BOOL(?:EAN)?|STRING|VARCHAR|INT(?:EGER)?|SIGNED\s+INTEGER|FLOAT|DATE|(?:LOCAL|ZONED)\s+"""
-    r"""(?:TIME|DATETIME)|(?:TIME|TIMESTAMP)\s+WITH(?:OUT)?\s+TIME\s*ZONE|DURATION|POINT|(?:ANY\s+)?(?:NODE|VERTEX)|"""
-    r"""(?:ANY\s+)?(?:RELATIONSHIP|EDGE)|(?:ANY\s+)?MAP|LIST|ARRAY|PATH|(?:ANY\s+)?PROPERTY\s+VALUE|ANY(?:\s+VALUE)?)\b/i
+        r"""(?:TIME|DATETIME)|(?:TIME|TIMESTAMP)\s+WITH(?:OUT)?\s+TIME\s*ZONE|DURATION|POINT|(?:ANY\s+)?(?:NODE|VERTEX)|"""
+        r"""(?:ANY\s+)?(?:RELATIONSHIP|EDGE)|(?:ANY\s+)?MAP|LIST|ARRAY|PATH|(?:ANY\s+)?PROPERTY\s+VALUE|ANY(?:\s+VALUE)?)\b/i
 CONCAT: "||"
 DIVIDE: "/"
 TRUE: "true"i
@@ -179,6 +184,12 @@ _NODE: "\ue000"
 _EACH: "\ue001"
 _MATCHES: "\ue002"
 _BAR: "\ue003"
-%ignore /(?:\s|\/\/[^\n]*|\/\*(?:[^*]|\*(?!\/))*\*\/)+/
+%ignore /@BLANK+/
 """
-).replace("@NAME", _NAME)
+    )
+    .replace("@NAME", NAME)
+    .replace("@BLANK", BLANK.replace("/", r"\/"))
+)
+
+#: Every word that the grammar knows, in lower case.
+WORDS = frozenset(word.lower() for word in re.findall(r"[A-Za-z]{2,}", GRAMMAR))

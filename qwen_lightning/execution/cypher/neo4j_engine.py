@@ -14,6 +14,7 @@ from qwen_lightning.execution.cypher.engine import Engine
 from qwen_lightning.execution.cypher.graph import Graph, read_graph
 from qwen_lightning.execution.cypher.neo4j_connection import OWN_S, connect, reason
 from qwen_lightning.execution.cypher.neo4j_graphs import UncommittedGraph, fill, read_back, run_file
+from qwen_lightning.execution.cypher.neo4j_plan import refusal
 from qwen_lightning.execution.cypher.neo4j_schema import sample
 from qwen_lightning.execution.cypher.neo4j_values import read_value
 from qwen_lightning.execution.cypher.schema_text import Inventory, type_name
@@ -23,14 +24,13 @@ from qwen_lightning.execution.results import Result, too_large, too_many
 
 # GQLSTATUS of names that the server does not know: label, relationship type, property.
 _UNKNOWN = {"01N50": "label", "01N51": "relationship type", "01N52": "property"}
-_READS = "r"
 _MAX_REMARKS = 4096
 
 
 class Neo4jEngine(Engine):
     """Runs Cypher on a Neo4j 5 server.
 
-    Every query is first explained, in a read transaction, and refused unless its plan reads alone.
+    Every query is first explained, in a read transaction, and refused unless its plan reads the graph alone.
 
     Args:
         url: Address of the server.
@@ -179,7 +179,7 @@ class Neo4jEngine(Engine):
             session = self.driver.session(database=self._place(variant), default_access_mode=neo4j.READ_ACCESS)
             with session, session.begin_transaction(timeout=self.timeout_s) as transaction:
                 summary = transaction.run(f"EXPLAIN {query}").consume()
-            fault = "" if summary.query_type == _READS else "not a query that reads alone"
+            fault = refusal(summary.query_type, summary.plan)
             unknown = [
                 f"Neo4j knows no such {_UNKNOWN[status.gql_status]}: {status.status_description[:120]}"
                 for status in summary.gql_status_objects

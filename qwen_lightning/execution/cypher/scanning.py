@@ -5,29 +5,33 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from qwen_lightning.execution.cypher.grammar import BAR, EACH, MARKS, MATCHES, NODE
+from qwen_lightning.execution.cypher.grammar import BAR, BLANK, EACH, MARKS, MATCHES, NAME, NODE, WORDS
 
 _MAX_LENGTH = 50_000
 _MAX_DEPTH = 60
 _CLOSING = {"(": ")", "[": "]", "{": "}"}
 
-_BLANK = r"(?:\s|//[^\n]*|/\*(?:[^*]|\*(?!/))*\*/)*"
-_NAME = r"(?:[^\W\d]\w*|`(?:[^`]|``)+`)"
+_BLANK = f"{BLANK}*"
 _TOKEN = re.compile(
-    r"""(?P<blank>(?:\s|//[^\n]*|/\*(?:[^*]|\*(?!/))*\*/)+)
+    rf"""(?P<blank>{BLANK}+)
     |(?P<string>'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")
-    |(?P<name>[^\W\d]\w*|`(?:[^`]|``)+`)
+    |(?P<name>{NAME})
     |(?P<other>\d\w*|.)""",
     re.VERBOSE | re.DOTALL,
 )
+# Neo4j reads \uXXXX as its character before it looks for quotes and comments; ArcadeDB, in strings alone.
+_ESCAPED = re.compile(r"\\u+([0-9a-fA-F]{4})")
+_ENDS_STRINGS = frozenset("'\"\\")
+# Letters that Python takes for ASCII's where case does not matter; Neo4j does not.
+_LIKE_ASCII = str.maketrans("\u0130\u0131\u017f\u212a", "iisk")
 # What follows the closing parenthesis of a node: an arrow to a bracket, or to the next node.
 _ARROW = re.compile(
     rf"{_BLANK}(?:<{_BLANK})?-{_BLANK}(?:\[|-{_BLANK}>?{_BLANK}(?:[({{+*]))",
 )
 # What a node's parentheses hold, as far as an expression's cannot.
-_NODE_INSIDE = re.compile(rf"\({_BLANK}(?:{_NAME}{_BLANK})?(?:[:{{$)]|(?:WHERE|IS)\b)", re.IGNORECASE)
-_EACH_INSIDE = re.compile(rf"\[{_BLANK}{_NAME}{_BLANK}\bIN\b", re.IGNORECASE)
-_PATH_INSIDE = re.compile(rf"\[{_BLANK}(?:{_NAME}{_BLANK}={_BLANK})?{NODE}")
+_NODE_INSIDE = re.compile(rf"\({_BLANK}(?:{NAME}{_BLANK})?(?:[:{{$)]|(?:WHERE|IS)\b)", re.IGNORECASE)
+_EACH_INSIDE = re.compile(rf"\[{_BLANK}{NAME}{_BLANK}\bIN\b", re.IGNORECASE)
+_PATH_INSIDE = re.compile(rf"\[{_BLANK}(?:{NAME}{_BLANK}={_BLANK})?{NODE}")
 # Words after which a parenthesis opens an expression or a pattern and no call's arguments.
 _BEFORE_EXPRESSION = frozenset(
     [
@@ -93,13 +97,14 @@ def marked(text: str) -> str:
     before = ""
     for token in _TOKEN.finditer(text):
         kind, value, at = token.lastgroup, token.group(), token.start()
+        _check_reading(text, kind, value, at)
         if kind == "blank":
             continue
         if kind == "other":
             if value in "'\"`" or (value == "/" and text.startswith("/*", at)):
                 what = "comment" if value == "/" else "quote"
                 raise NotParsed(f"{place(text, at)}: the {what} never ends")
-            if value in MARKS:
+            if value in MARKS or value == "\x85":
                 raise NotParsed(f"{place(text, at)}: unexpected character {value!r}")
             if value in _CLOSING:
                 if len(stack) >= _MAX_DEPTH:
@@ -115,6 +120,23 @@ def marked(text: str) -> str:
     if stack:
         raise NotParsed(f"{place(text, stack[-1].at)}: {stack[-1].char!r} is never closed")
     return "".join(out)
+
+
+def _check_reading(text: str, kind: str | None, value: str, at: int) -> None:
+    """Refuse a token that a server may end elsewhere, or take for another one: all that is checked is then void.
+
+    Raises:
+        NotParsed: It is one.
+    """
+    if kind == "string":
+        if any(chr(int(code, 16)) in _ENDS_STRINGS for code in _ESCAPED.findall(value)):
+            raise NotParsed(
+                f"{place(text, at)}: a quote or a backslash is written as \\u and its code; write \\' or \\\\"
+            )
+    elif "\\u" in value:
+        raise NotParsed(f"{place(text, at)}: \\u outside a string")
+    elif kind == "name" and value.translate(_LIKE_ASCII).lower() in WORDS and not value.isascii():
+        raise NotParsed(f"{place(text, at)}: {value!r} looks like a word of Cypher's and is none")
 
 
 def _close(text: str, out: list[str], opened: _Open, at: int) -> None:

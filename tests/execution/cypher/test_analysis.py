@@ -182,6 +182,36 @@ def test_a_hostile_text_is_a_verdict(query):
     assert len(analysis.faults) == 1
 
 
+@pytest.mark.parametrize(
+    ("query", "says"),
+    [
+        ("MATCH (b:Book) RETURN b.title //\r RETURN 1 AS one", "RETURN can only stand"),
+        ("MATCH (b:Book) RETURN b.title // \\u0041", "outside a string"),
+        ("MATCH (b:Book) RETURN b.title AS `a\\u0062`", "outside a string"),
+        ("MATCH (b:Book) RETURN 'a\\u0022' AS x, b", "written as"),
+        ("MATCH (b:Book)\x85RETURN b", "unexpected character"),
+        ("MATCH (b:Book) RETURN b.title \u017fKIP 1", "none"),
+        ("MATCH (b:Boo\u212a) RETURN b", "no label"),
+    ],
+)
+def test_what_servers_read_otherwise_is_refused(query, says):
+    analysis = analysed(query)
+    assert says in analysis.detail
+    assert not (analysis.parses and analysis.references)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "MATCH (b:Book)\u3000RETURN\xa0b.title // r\xe9sum\xe9 \x85 \u2028 {",
+        "MATCH (b:Book) RETURN b.title CONTAINS '\\u00e9 \\u002f \\u002a \\u0060 \\u000a C:\\\\users' AS x",
+        "MATCH (b:Book) //\r\n RETURN b.title //",
+    ],
+)
+def test_what_servers_read_alike_is_not(query):
+    assert analysed(query).faults == ()
+
+
 def test_a_long_flat_query_is_analysed():
     terms = " OR ".join(f"b.year = {year}" for year in range(1500))
     analysis = analysed(f"MATCH (b:Book) WHERE {terms} RETURN b.title")

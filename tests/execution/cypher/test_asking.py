@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.server
+import threading
+from collections.abc import Iterator
+
 import pytest
 
 from qwen_lightning.errors import DataError, QueryError
-from qwen_lightning.execution.base import Limits, QueryExecutor
+from qwen_lightning.execution.base import Limits, QueryExecutor, QueryJob
 from qwen_lightning.execution.cypher.executors import Neo4jExecutor
 from qwen_lightning.execution.cypher.graph_schema import read_schema
 from tests.execution.cypher.cases import cases, library_schema
@@ -25,6 +30,29 @@ WRITES = [
     "CALL { CREATE (:Book) } RETURN 1 AS one",
     "MATCH (b:Book) RETURN b; CREATE (:Book)",
     "EXPLAIN MATCH (n) RETURN n",
+]
+# Texts that one lexer takes for a comment, a string or a name, and another one for LOAD CSV; @ is an address.
+CSV = "WITH 1 AS q LOAD CSV FROM '@' AS l RETURN l"
+CSV_2 = CSV.replace("'", '"')
+HIDDEN = [
+    f"MATCH (b:Book) //\r {CSV} /*\n RETURN b.title //*/",
+    f"MATCH (b:Book) //\\u000a {CSV} /*\n RETURN b.title //*/",
+    f"MATCH (b:Book) //\\u000d {CSV} /*\n RETURN b.title //*/",
+    f"MATCH (b:Book) /* \\u002a/ {CSV} // */ RETURN b.title",
+    f"MATCH (b:Book) WITH b, 'a\\u0027 AS z {CSV_2} //' AS c RETURN b.title",
+    f"MATCH (b:Book) WITH b, 'a\\u005c' AS z, ' AS y {CSV_2} //' AS c RETURN b.title",
+    f"MATCH (b:Book) WITH b AS `a\\u0060 {CSV} //` RETURN 1 AS one",
+]
+# What reaches out of the graph though its type is a read's, in the plan's operators and inside expressions.
+OUTSIDE = [
+    "LOAD CSV FROM '@' AS l RETURN l",
+    "MATCH (n) RETURN COLLECT { LOAD CSV FROM '@' AS l RETURN l } AS x",
+    "RETURN [x IN [1, 2] | COLLECT { LOAD CSV FROM '@' AS l RETURN l }] AS x",
+    "MATCH (n) WHERE any(x IN [1, 2] WHERE EXISTS { LOAD CSV FROM '@' AS l RETURN l }) RETURN n",
+    "UNWIND [[x IN [1] | COUNT { LOAD CSV FROM '@' AS l RETURN l }]] AS x RETURN x ORDER BY x LIMIT 2",
+    "CALL db.ping()",
+    "RETURN [x IN [1, 2] | COLLECT { CALL db.ping() YIELD success RETURN success }] AS x",
+    "CALL { MATCH (n) RETURN n } IN TRANSACTIONS RETURN n",
 ]
 CRIME = {"labels": ["Genre"], "properties": {"name": "Crime"}}
 
@@ -103,6 +131,55 @@ def test_writes_are_refused_and_leave_nothing(executor: QueryExecutor, request: 
 
         with driver.GraphDatabase.driver(request.getfixturevalue("neo4j_url")) as connection:
             assert connection.execute_query("MATCH (n) RETURN count(n) AS n").records[0]["n"] == 0
+
+
+def test_no_lexer_is_led_out_of_the_graph(executor: QueryExecutor) -> None:
+    with _listener() as (address, heard):
+        for text in HIDDEN:
+            query = text.replace("@", address)
+            with pytest.raises(QueryError):
+                executor.run("library", query)
+            assert executor.explain("library", query).accepted is False, query
+            assert executor.judge(QueryJob(query, library_schema(), "cypher", database="library")).parses is False
+        assert not heard
+
+
+def test_the_plan_alone_keeps_a_query_in_the_graph(neo4j_url: str) -> None:
+    from qwen_lightning.execution.cypher.neo4j_engine import Neo4jEngine
+
+    engine = Neo4jEngine(neo4j_url, "", "", None, "shelf", 1, 5.0)
+    with _listener() as (address, heard), engine.driver:
+        for text in [*HIDDEN, *OUTSIDE]:
+            query = text.replace("@", address)
+            for result in (engine.run("shelf", query), engine.fetch("shelf", query, Limits(5, 100)),
+                           engine.explain("shelf", query)):  # fmt: skip
+                assert "read" in result.fault, query
+        assert not heard
+        listed = "CALL db.labels() YIELD label RETURN label"
+        titles = "MATCH (b) WHERE b.title CONTAINS 'LOAD CSV' RETURN b"
+        for read in (listed, f"RETURN [x IN [1] | COLLECT {{ {listed} }}] AS x", titles):
+            assert engine.run("shelf", read).fault == "", read
+
+
+@contextlib.contextmanager
+def _listener() -> Iterator[tuple[str, list[str]]]:
+    """An address that answers every request, and what was asked of it."""
+    heard: list[str] = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            heard.append(self.path)
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"of,the,inner,net\n")
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}/x", heard
+        server.shutdown()
 
 
 def test_a_query_past_its_limit_is_told(impatient: QueryExecutor) -> None:
