@@ -119,11 +119,18 @@ class Job:
         checker = self._service.checker
         if not checker.applies(self.request, self.plan):
             return None
-        finding = await self._service.in_thread(lambda: checker.check(self.request, self.plan, text))
-        if not checker.explains(self.request, self.plan, finding):
-            # A detail may quote the answer's JSON, whose escapes can spell half of a surrogate pair.
-            return finding and replace(finding, detail=finding.detail.encode("utf-8", "replace").decode())
-        return await self._service.queries.do(lambda: checker.explain(self.request, self.plan, text, finding))
+        # Queries are analysed in processes that may be busy, and explained by a server that may be silent.
+        within = self._service.queries.need if checker.asks_workers(self.plan) else self._service.in_thread
+        finding: Finding | None = None
+        try:
+            finding = found = await within(lambda: checker.check(self.request, self.plan, text))
+            if checker.explains(self.request, self.plan, found):
+                return await self._service.queries.need(lambda: checker.explain(self.request, self.plan, text, found))
+        except TimeoutError:
+            said = f"not known within {self._service.queries.seconds:g} s"
+            return Finding(None if finding is None else finding.passed, said)
+        # A detail may quote the answer's JSON, whose escapes can spell half of a surrogate pair.
+        return finding and replace(finding, detail=finding.detail.encode("utf-8", "replace").decode())
 
     async def _ask_again(self, first: Outcome) -> Outcome:
         """The second answer where it passes, else the first; it counts in usage either way."""

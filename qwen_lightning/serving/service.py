@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
-from qwen_lightning.errors import ConfigError, RequestError
+from qwen_lightning.errors import ConfigError, ExecutionError, RequestError
 from qwen_lightning.models.chat import ChatRenderer
 from qwen_lightning.serving.backend import Backend
 from qwen_lightning.serving.checking import AnswerChecker
@@ -112,6 +112,7 @@ class ChatService:
             request, plan, prompt = await self._in_pool(
                 self._long_pool if size > _LONG else self._pool, lambda: self._prepare(read())
             )
+            await self._check_database(request, plan)
         finally:
             self._preparing -= 1
         return Job(self, request, plan, prompt, self._submit(request, plan, prompt))
@@ -146,6 +147,21 @@ class ChatService:
         self.queries.close()
         self.planner.tasks.close()
 
+    async def _check_database(self, request: ChatRequest, plan: Plan) -> None:
+        """See that there is the database that a request names; a server that does not answer holds up nobody else.
+
+        Raises:
+            RequestError: There is none.
+            ExecutionError: Its server cannot be reached.
+        """
+        if request.database is None:
+            return
+        try:
+            await self.queries.need(lambda: self.planner.check_database(request, plan))
+        except TimeoutError:
+            said = f"the server of the database {request.database!r} did not answer within {self.queries.seconds:g} s"
+            raise ExecutionError(said) from None
+
     def _prepare(self, request: ChatRequest) -> tuple[ChatRequest, Plan, list[int]]:
         """The request with its plan, and the prompt's token ids."""
         places = self.engine.limits.running + self.engine.limits.waiting
@@ -162,7 +178,7 @@ class ChatService:
         texts = [message.content for message in request.messages]
         ids = self.renderer.tokenizer(texts, add_special_tokens=False, return_attention_mask=False)["input_ids"]
         self._require_room("messages", sum(map(len, ids)))
-        plan = self.planner.plan(request)
+        plan = self.planner.decide(request)
         prompt = self.prompt_ids(plan.completion.prompt)
         self._require_room("a prompt", len(prompt))
         return request, plan, prompt

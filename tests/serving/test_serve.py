@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import openai
 import pytest
@@ -23,35 +21,6 @@ from qwen_lightning.serving.engine.runner import Part, Running
 from qwen_lightning.serving.generation import Token
 from tests.serving.live import KEY, SQL, until, user
 from tools.demo.tiny import TinyDemo
-
-
-def test_the_command_serves_until_sigterm(adapters: Path, demo: TinyDemo) -> None:
-    environment = {**os.environ, "SERVED_KEY": KEY}
-    command = [sys.executable, "-m", "qwen_lightning", "serve", "--adapters", str(adapters), "--port", "0"]
-    with subprocess.Popen(
-        [*command, "--api-key-env", "SERVED_KEY", "--databases", str(demo.databases)],
-        env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    ) as process:  # fmt: skip
-        try:
-            line = process.stdout.readline()
-            address = re.search(r"http://\S+", line)
-            assert address, process.stderr.read()
-            assert line.startswith("Serving fc, slot, sql on ")
-            assert line.endswith(f" with an API key, and a page to try it on {address[0].removesuffix('v1')}\n")
-            with openai.OpenAI(base_url=address[0], api_key=KEY, max_retries=0) as client:
-                said = client.chat.completions.create(model="auto", messages=user(SQL), max_tokens=3)
-                name = min(path.stem for path in demo.databases.glob("*.sql"))
-                asked = {"database": name, "language": "sql", "query": "SELECT 1 AS one"}
-                table = client.post("/query", body=asked, cast_to=dict[str, object])
-            assert said.model == "sql"
-            assert (table["columns"], table["rows"]) == (["one"], [[1]])
-            process.send_signal(signal.SIGTERM)
-            out, err = process.communicate(timeout=30)
-        finally:
-            process.kill()
-    assert process.returncode == 0
-    assert out == ""
-    assert all(line.startswith("Loading weights") for line in err.splitlines() if line), err
 
 
 @pytest.mark.parametrize(
@@ -78,7 +47,7 @@ def test_what_the_command_refuses(
     assert (out, err.count("\n")) == ("", 1)
 
 
-def serving_here(adapters: Path, ask: Callable[[openai.OpenAI], None], *flags: str) -> int:
+def serving_here(adapters: Path, ask: Callable[[openai.OpenAI], None], *flags: str, key: str = "none") -> int:
     """The command's exit code, while another thread asks."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -94,13 +63,41 @@ def serving_here(adapters: Path, ask: Callable[[openai.OpenAI], None], *flags: s
         until(there)
         ask(client)
 
-    with openai.OpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key="none", max_retries=0) as client:
+    with openai.OpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key=key, max_retries=0) as client:
         asker = threading.Thread(target=ask_when_there)
         asker.start()
         code = main(["serve", "--adapters", str(adapters), "--port", port, *flags])
         asker.join(30)
         assert not asker.is_alive()
     return code
+
+
+def test_the_command_serves_until_sigterm(
+    adapters: Path, demo: TinyDemo, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a process of its own it is started and ended by the soak."""
+    found: dict[str, Any] = {}
+
+    def ask(client: openai.OpenAI) -> None:
+        try:
+            found["address"] = str(client.base_url).rstrip("/")
+            found["said"] = client.chat.completions.create(model="auto", messages=user(SQL), max_tokens=3)
+            name = min(path.stem for path in demo.databases.glob("*.sql"))
+            asked = {"database": name, "language": "sql", "query": "SELECT 1 AS one"}
+            found["table"] = client.post("/query", body=asked, cast_to=dict[str, object])
+        finally:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setenv("SERVED_KEY", KEY)
+    flags = ["--api-key-env", "SERVED_KEY", "--databases", str(demo.databases)]
+    assert serving_here(adapters, ask, *flags, key=KEY) == 0
+    out, err = capfd.readouterr()
+    address = found["address"]
+    more = f"with an API key, and a page to try it on {address.removesuffix('v1')}\n"
+    assert out == f"Serving fc, slot, sql on {address} {more}"
+    assert found["said"].model == "sql"
+    assert (found["table"]["columns"], found["table"]["rows"]) == (["one"], [[1]])
+    assert all(line.startswith("Loading weights") for line in err.splitlines() if line), err
 
 
 def test_a_second_ctrl_c_ends_the_grace(
