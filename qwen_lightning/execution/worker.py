@@ -23,6 +23,10 @@ from qwen_lightning.errors import ExecutionError, QwenLightningError
 from qwen_lightning.execution.base import DatabaseJob, Explanation, Limits, QueryJob, QueryOutcome, QueryTable
 
 
+class WorkerSpent(Exception):
+    """What a worker holds is lost: the job is another worker's, and a fresh one takes this one's place."""
+
+
 class Judge(ABC):
     """Judges queries in a worker process, in three steps; the parent sets each a limit of its own.
 
@@ -135,8 +139,8 @@ def _serve(connection: Connection, judge: Judge, job: QueryJob | DatabaseJob) ->
         connection.send(("done", judge.decide(job, analysis, outcome, gold)))
     except QwenLightningError as error:
         connection.send(("error", type(error), str(error)))
-    except (MemoryError, RecursionError):
-        os._exit(1)  # the query's doing; a fresh worker tries it once more
+    except (MemoryError, RecursionError, WorkerSpent):
+        os._exit(1)  # mostly the query's doing; a fresh worker tries it once more
     except (EOFError, BrokenPipeError, ConnectionResetError):
         raise
     except Exception:

@@ -22,10 +22,12 @@ from qwen_lightning.execution.sql.postgres_schema import read_ddl
 from qwen_lightning.execution.sql.translation import freeze_clock
 from qwen_lightning.execution.sql.variants import perturbed, shuffled
 from qwen_lightning.execution.sql.wanted import Wanted
+from qwen_lightning.execution.worker import WorkerSpent
 
 PREFIX = "qwen_lightning_variant_"
 _SCRATCH = "scratch"  # place of the variants, which live as long as their connection
 _MAX_CONNECTIONS = 8
+_BEGIN = "BEGIN TRANSACTION READ ONLY"
 # Roles whose members can leave the database through the server.
 _DANGEROUS = ("pg_execute_server_program", "pg_read_server_files", "pg_write_server_files")
 
@@ -134,8 +136,12 @@ class PostgresEngine(Engine):
 
     def schema(self, database: str) -> str:
         place, schema = self.places[self.original(database)]
-        with self._reading(place, schema) as connection:
-            return read_ddl(connection)
+        try:
+            with self._reading(place, schema) as connection:
+                return read_ddl(connection)
+        except psycopg.Error as error:
+            self._check_open(place, error)
+            raise ExecutionError(f"Postgres does not tell what {database!r} holds: {_first_line(error)}") from None
 
     def variants(self, database: str) -> Sequence[str]:
         self.original(database)
@@ -163,7 +169,11 @@ class PostgresEngine(Engine):
     def drop(self, variant: str) -> None:
         place, schema = self.places.pop(variant)
         if schema is not None:
-            self._connection(place).execute(sql.SQL("DROP SCHEMA {} CASCADE").format(sql.Identifier(schema)))
+            try:
+                self._connection(place).execute(sql.SQL("DROP SCHEMA {} CASCADE").format(sql.Identifier(schema)))
+            except psycopg.Error as error:
+                self._check_open(place, error)
+                raise ExecutionError(f"Postgres does not drop a variant: {_first_line(error)}") from None
 
     def fetch(self, variant: str, query: Runnable, limits: Limits) -> Result:
         def read(connection: psycopg.Connection[Any], text: bytes) -> Result:
@@ -186,35 +196,61 @@ class PostgresEngine(Engine):
         """What is done with the query's text in a read-only transaction, within the limit of time."""
         place, schema = self.places[variant]
         text = _text(query, unqualified=schema is not None).strip().rstrip(";").encode()
-        self.running = connection = self._connection(place)
         try:
-            with self._reading(place, schema):
+            with self._reading(place, schema) as connection:
+                self.running = connection
                 connection.execute(sql.SQL("SET LOCAL statement_timeout = {}").format(sql.Literal(self.timeout_ms)))
                 return use(connection, text)
         except psycopg.errors.QueryCanceled:
             return Result(fault="ran past its time limit")
         except psycopg.Error as error:
-            if connection.closed:
-                del self.connections[place]
-                raise ExecutionError(f"Postgres ended the connection: {_first_line(error)}") from None
+            self._check_open(place, error)
             return Result(fault=_first_line(error))
         finally:
             self.running = None
 
+    def _check_open(self, place: str, error: psycopg.Error) -> None:
+        """Tell a connection that was lost from a query's fault; the next query opens another one.
+
+        Raises:
+            WorkerSpent: It held the variants.
+            ExecutionError: It was another one.
+        """
+        if place in self.connections and self.connections[place].closed:
+            if place == _SCRATCH:
+                raise WorkerSpent("the connection to the scratch database was lost, and all variants with it")
+            raise ExecutionError(f"Postgres ended the connection: {_first_line(error)}") from None
+
     @contextlib.contextmanager
     def _reading(self, place: str, schema: str | None) -> Iterator[psycopg.Connection[Any]]:
         """A connection in a read-only transaction, which looks at the schema alone where one is named."""
-        connection = self._connection(place)
-        with _rolled_back(connection):
+        connection = self._begun(place)
+        try:
             connection.execute("SET LOCAL TimeZone = 'UTC'")
             if schema is not None:
                 connection.execute(sql.SQL("SET LOCAL search_path = {}").format(sql.Identifier(schema)))
             yield connection
+        finally:
+            if not connection.closed:
+                connection.execute("ROLLBACK")
+
+    def _begun(self, place: str) -> psycopg.Connection[Any]:
+        """A connection whose transaction has begun; one that was lost while it was idle is made anew."""
+        try:
+            connection = self._connection(place)
+            connection.execute(_BEGIN)
+        except psycopg.OperationalError:
+            if not connection.closed:
+                raise
+            connection = self._connection(place)
+            connection.execute(_BEGIN)
+        return connection
 
     def interrupt(self) -> None:
         connection = self.running
         if connection is not None:
-            connection.cancel()
+            with contextlib.suppress(psycopg.Error):  # it is lost: the query ends without this
+                connection.cancel()
 
     def _dataset(self, database: str) -> Dataset:
         if database not in self.data:
@@ -224,6 +260,16 @@ class PostgresEngine(Engine):
         return self.data[database]
 
     def _connection(self, place: str) -> psycopg.Connection[Any]:
+        """A connection, not one that is known to be lost.
+
+        Raises:
+            ExecutionError: None can be made.
+            WorkerSpent: It was the one of the variants.
+        """
+        if place in self.connections and self.connections[place].closed:
+            if place == _SCRATCH:
+                raise WorkerSpent("the connection to the scratch database was lost, and all variants with it")
+            del self.connections[place]
         if place not in self.connections:
             scratch = place == _SCRATCH
             others = [other for other in self.connections if other != _SCRATCH]
@@ -265,6 +311,7 @@ class PostgresEngine(Engine):
                 f"the scratch database takes no schemas: {_first_line(error)}; GRANT CREATE ON DATABASE"
             ) from None
         except psycopg.Error as error:
+            self._check_open(_SCRATCH, error)
             raise DataError(f"a variant cannot be built in Postgres: {_first_line(error)}") from None
         self.places[name] = (_SCRATCH, name)
         return name
@@ -286,16 +333,6 @@ def _declared(kind: str) -> str:
     if kind.startswith("_"):
         return _declared(kind[1:]) + "[]"
     return "text" if kind == ANY_TYPE else "varchar" if kind == "bpchar" else kind
-
-
-@contextlib.contextmanager
-def _rolled_back(connection: psycopg.Connection[Any]) -> Iterator[None]:
-    connection.execute("BEGIN TRANSACTION READ ONLY")
-    try:
-        yield
-    finally:
-        if not connection.closed:
-            connection.execute("ROLLBACK")
 
 
 def _first_line(error: BaseException) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -92,3 +93,45 @@ def test_variants_are_dropped_at_the_end(postgres: Any) -> None:
     again = PostgresExecutor(postgres.reader, DATABASES, postgres.scratch, workers=1)
     assert again.judge(job(COUNT)).match
     again.close()
+
+
+def test_a_lost_connection_is_made_anew(postgres: Any) -> None:
+    def end_all() -> None:
+        with psycopg.connect(postgres.superuser, autocommit=True) as connection:
+            ended = connection.execute(
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = 'reader'"
+            ).fetchall()
+        assert ended
+
+    made = PostgresExecutor(postgres.reader, DATABASES, postgres.scratch, workers=1, timeout_s=20.0)
+    asks = (
+        lambda: made.run("shop", COUNT).rows == [[6]],
+        lambda: "customers" in made.describe("shop"),
+        lambda: made.explain("shop", COUNT).accepted,
+        lambda: made.judge(job(COUNT)).match,  # on variants, which are lost with the connection that made them
+    )
+    try:
+        assert all(ask() for ask in asks)
+        for ask in (*asks, asks[0]):
+            end_all()
+            assert ask()
+            assert ask()
+        with ThreadPoolExecutor(1) as pool:
+            slow = pool.submit(made.run, "shop", "SELECT count(*) FROM generate_series(1, 100000) a, "
+                               "generate_series(1, 100000) b, customers")  # fmt: skip
+            while not _running(postgres):
+                assert not slow.done()
+            end_all()
+            with pytest.raises(ExecutionError, match="ended the connection"):
+                slow.result()
+        assert made.run("shop", COUNT).rows == [[6]]
+    finally:
+        made.close()
+
+
+def _running(postgres: Any) -> bool:
+    with psycopg.connect(postgres.superuser) as connection:
+        found = connection.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE usename = 'reader' AND query ~ 'series' AND state = 'active'"
+        ).fetchone()
+    return bool(found and found[0])
