@@ -40,3 +40,4 @@ else
     echo "Adapters:    demo/adapters/base-sft, demo/adapters/sql"
 fi
 echo "TensorBoard: .venv/bin/tensorboard --logdir demo/runs"
+echo "Ask them:    .venv/bin/python -m qwen_lightning serve --adapters demo/adapters --databases demo/databases --verify"
