@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -110,8 +111,18 @@ def make_engine(demo: TinyDemo, adapters: Path, renderer: ChatRenderer) -> Itera
         engine.close()
 
 
+@pytest.fixture(scope="session")
+def one_worker(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A config by which databases have one process each: its start, a Java machine's above all, is what takes time."""
+    path = tmp_path_factory.mktemp("config") / "one_worker.yaml"
+    executors = {"sql": "DuckDBExecutor", "cypher": "ArcadeDBExecutor"}
+    tasks = {name: {"class_path": kind, "init_args": {"workers": 1}} for name, kind in executors.items()}
+    path.write_text(json.dumps({"tasks": tasks}), encoding="utf-8")
+    return path
+
+
 @pytest.fixture
-def serve(make_engine: MakeEngine, adapters: Path, renderer: ChatRenderer) -> Iterator[Serve]:
+def serve(make_engine: MakeEngine, adapters: Path, renderer: ChatRenderer, one_worker: Path) -> Iterator[Serve]:
     """Servers over the three adapters; `says` scripts what the model says, in order, and leaves all else real."""
     made: list[Running] = []
 
@@ -127,7 +138,7 @@ def serve(make_engine: MakeEngine, adapters: Path, renderer: ChatRenderer) -> It
         engine = make_engine(**limits)
         if says is not None:
             script(engine, renderer, says)
-        planner = load_planner([], str(adapters), databases)
+        planner = load_planner([] if databases is None else [one_worker], str(adapters), databases)
         service = ChatService(engine, planner, renderer, AnswerChecker(planner.tasks, verify), asked)
         made.append(Running(service, settings, grace))
         return made[-1]

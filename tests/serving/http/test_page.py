@@ -9,8 +9,12 @@ from pathlib import Path
 
 import duckdb
 import pytest
+from starlette.requests import Request
+from starlette.responses import Response
 
+from qwen_lightning.serving.http import api
 from qwen_lightning.serving.http.api import HTTPSettings
+from qwen_lightning.serving.http.database_api import DatabaseAPI
 from tests.browser import Browser
 from tests.conftest import REPOSITORY
 from tests.serving.live import CALL, KEY, Held, Running, Serve, until, user
@@ -260,6 +264,34 @@ def test_faults_are_one_line(serve: Serve, browser: Browser) -> None:
     server.close()
     page.ask()
     assert page.said(".fault") == f"The server at 127.0.0.1:{server.port} does not answer. Is it still running?"
+
+
+def test_an_answer_that_is_cut_off_or_no_json_is_told(
+    serve: Serve, browser: Browser, databases: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken, names, event = [b"<html>Bad gateway</html>"], DatabaseAPI.names, api._event
+
+    async def listed(self: DatabaseAPI) -> Response:
+        return Response(broken.pop()) if broken else await names(self)
+
+    async def cut(self: DatabaseAPI, request: Request) -> Response:
+        return Response(b'{"columns": ["port"], "rows": [["Gh', headers={"Content-Length": "1000"})
+
+    monkeypatch.setattr(DatabaseAPI, "names", listed)
+    monkeypatch.setattr(DatabaseAPI, "query", cut)
+    server = serve([SQL, SQL], databases=databases)
+    assert "no JSON" in Page(browser, server).text("#notice")
+    page = Page(browser, server)
+    assert not page.text("#notice")
+    page.example("SQL")
+    page.ask()
+    page.until(lambda: page.count("article .outcome.fault"))
+    assert page.said(".outcome") == "The connection was lost in the middle of the answer."
+    monkeypatch.setattr(api, "_event", lambda value: ": here\n\ndata: {\n\n" if "usage" in value else event(value))
+    page.ask()
+    assert "no JSON" in page.said(".fault")
+    assert page.said(".text") == SQL
+    assert not [line for line in browser.console() if "Uncaught" in line]
 
 
 def test_stop_frees_the_slot_and_keeps_what_was_said(serve: Serve, browser: Browser) -> None:

@@ -149,8 +149,8 @@ class Answer {
     const button = this.find(".run");
     button.disabled = true;
     try {
-      const response = await call("v1/query", { database: database.id, language: this.language, query });
-      const { columns, rows, truncated, seconds } = await response.json();
+      const asked = { database: database.id, language: this.language, query };
+      const { columns, rows, truncated, seconds } = await fetched("v1/query", asked);
       fillTable(this.find("table"), columns, rows);
       scroll.hidden = columns.length === 0;
       const count = `${truncated ? "the first " : ""}${rows.length} row${rows.length === 1 ? "" : "s"}`;

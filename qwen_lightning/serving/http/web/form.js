@@ -18,7 +18,7 @@ function askForKey() {
 
 // ------------------------------------------------------------------ lists
 
-const list = async (path) => (await (await call(path)).json()).data;
+const list = async (path) => (await fetched(path)).data;
 
 async function load() {
   at("notice").hidden = true;

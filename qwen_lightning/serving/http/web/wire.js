@@ -29,6 +29,26 @@ async function call(path, body, signal) {
   return response;
 }
 
+/** The JSON of the server's answer at a path; a fault where it is cut off, or something else. */
+async function fetched(path, body) {
+  const response = await call(path, body);
+  let text;
+  try {
+    text = await response.text();
+  } catch {
+    throw new Fault("The connection was lost in the middle of the answer.");
+  }
+  return parsed(text);
+}
+
+function parsed(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw new Fault("What was answered is not this server's: it is no JSON. Is there a proxy before it?");
+  }
+}
+
 async function faultOf(response) {
   const { status, statusText, headers } = response;
   const error = await response.json().then((body) => body.error, () => null);  // a proxy's answer may be no JSON
@@ -59,9 +79,10 @@ async function* chunksOf(response, signal) {
     const events = (text + part.value).split("\n\n");
     text = events.pop();
     for (const event of events) {
+      if (!event.startsWith("data:")) continue;  // a proxy's sign of life
       const data = event.replace(/^data: ?/, "");
       if (data === "[DONE]") return;
-      const chunk = JSON.parse(data);
+      const chunk = parsed(data);
       if (chunk.error) throw new Fault(`The answer broke off: ${chunk.error.message}`);
       yield chunk;
     }
