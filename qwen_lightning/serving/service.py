@@ -176,8 +176,8 @@ class ChatService:
         self.checker.prepare(request)
         # Routing and completing search the text many times over, which is not for one that is much too long.
         texts = [message.content for message in request.messages]
-        ids = self.renderer.tokenizer(texts, add_special_tokens=False, return_attention_mask=False)["input_ids"]
-        self._require_room("messages", sum(map(len, ids)))
+        read = self.renderer.tokenizer(texts, add_special_tokens=False, return_attention_mask=False, verbose=False)
+        self._require_room("messages", sum(map(len, read["input_ids"])))
         plan = self.planner.decide(request)
         prompt = self.prompt_ids(plan.completion.prompt)
         self._require_room("a prompt", len(prompt))

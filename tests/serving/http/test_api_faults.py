@@ -187,7 +187,7 @@ def test_a_message_that_is_too_long_is_not_searched(serve: Serve, monkeypatch: p
     def plan(self, request):  # type: ignore[no-untyped-def]
         raise AssertionError("planned")
 
-    monkeypatch.setattr("qwen_lightning.serving.routing.planning.Planner.plan", plan)
+    monkeypatch.setattr("qwen_lightning.serving.routing.planning.Planner.decide", plan)
     client = serve(length=300).client()
     with pytest.raises(openai.BadRequestError, match=r"messages of \d+ tokens") as error:
         client.chat.completions.create(model="auto", messages=user("word " * 900))
@@ -444,7 +444,7 @@ def test_a_fault_that_nobody_expected_logs_nothing_of_the_request(
         raise KeyError(request.messages[0].content)
 
     with caplog.at_level(logging.DEBUG):
-        monkeypatch.setattr("qwen_lightning.serving.routing.planning.Planner.plan", broken)
+        monkeypatch.setattr("qwen_lightning.serving.routing.planning.Planner.decide", broken)
         with pytest.raises(openai.InternalServerError, match="KeyError"):
             server.client().chat.completions.create(model="auto", messages=user("My secret."))
     ours = [record for record in caplog.records if record.name.startswith(("qwen", "uvicorn"))]

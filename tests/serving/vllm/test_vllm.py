@@ -409,7 +409,7 @@ def test_the_command(
             stream = client.chat.completions.create(**{**LONG, "max_tokens": 30}, stream=True)
             chunks.append(next(iter(stream)))
             rebound = client.with_options(default_headers={"Host": "evil.example"})
-            with pytest.raises(openai.PermissionDeniedError, match="'evil.example' is not this machine"):
+            with pytest.raises(openai.PermissionDeniedError, match=r"'evil\.example' is not this machine"):
                 rebound.models.list()
         finally:
             os.kill(os.getpid(), signal.SIGTERM)  # it is served: the signal is the server's
