@@ -2,8 +2,9 @@
 
 Starts `serve` in a process of its own (what stands after `--` goes to it; --url takes one that runs). Every question is
 asked once alone. Then 64 clients ask for two minutes, streaming or not, through all adapters, and every answer must be
-the one that its question got alone: its tokens, with their probabilities. Some clients are cut off in the middle, some
-send what is no request. After that each adapter by itself is measured against all of them mixed.
+the one that its question got alone: its tokens, with their probabilities. (Where two tokens are as likely, rounding may
+choose either; one answer in a hundred may part there, of the same adapter and prompt.) Some clients are cut off in the
+middle, some send what is no request. After that each adapter by itself is measured against all of them mixed.
 
 Exit code 1 where one of these does not hold: no answer lost, swapped or given twice; no error but 429 with Retry-After;
 what is malformed gets its 4xx; the server is idle again within a second; its memory is flat; mixed adapters give at

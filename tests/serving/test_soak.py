@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,10 @@ from qwen_lightning.serving.http.errors import HTTPFault
 from tests.serving.live import Serve
 from tools import soak_serving
 from tools.demo.tiny import TinyDemo
-from tools.soak.load import FAULTS
+from tools.soak.answers import Said, compare
+from tools.soak.findings import Findings
+from tools.soak.load import FAULTS, Tally
+from tools.soak.throughput import Side, Throughput
 
 FILES = ("task_sft", "general_sft", "persona_sft")
 
@@ -41,6 +45,33 @@ def test_a_server_stands_it(demo: TinyDemo, adapters: Path, tmp_path: Path, capf
     assert found["adapters"].keys() == {"sql", "fc", "slot", "base"}
     assert found["metrics"]["adapter_loads_total"] == 3
     assert found["throughput"]["mixed"]["tokens"] > 0
+
+
+def said(*tokens: str, head: tuple[str, str, str] = ("sql", "text2sql", "sql"), prompt: int = 9) -> Said:
+    likely = [{"a": -0.5, "b": -0.50001, "c": -3.0} for _ in tokens]
+    found = [(token, likely[0][token]) for token in tokens]
+    return Said("id", head, "".join(tokens), [], found, likely, "stop", (prompt, len(tokens)))
+
+
+def test_a_near_tie_excuses_another_token_and_nothing_else() -> None:
+    alone = said("a", "a")
+    for other, likeness in (
+        (said("a", "a"), "same"),
+        (said("a", "b", "c"), "near tie"),
+        (said("a", "c"), "other"),
+        (said("b", "c", head=("fc", "function_call", "fc")), "other"),
+        (said("b", "a", prompt=10), "other"),
+    ):
+        assert compare(alone, other, False, 1e-4)[0] == likeness, other
+    assert compare(alone, said("a", "b"), True, 1e-4)[0] == "other"
+
+
+@pytest.mark.parametrize(("ties", "held"), [(1, True), (2, False)])
+def test_near_ties_are_few(ties: int, held: bool) -> None:
+    tally = Tally(Counter({"whole": 60, "stream": 40, "near tie": ties}))
+    speed, metrics = Throughput(Side(1, 1.0), Side(1, 1.0)), {"failed_steps_total": 0.0}
+    found = Findings(1, 1.0, tally, [], 0.0, metrics, speed, frozenset(), frozenset())
+    assert {condition.name: condition.held for condition in found.conditions()}["ties"] is held
 
 
 def test_it_finds_what_a_server_does_wrong(

@@ -103,6 +103,11 @@ def compare(one: Said, other: Said, sampled: bool, tolerance: float) -> tuple[Li
         tolerance: Largest difference of a token's log-prob between two batches. Where two tokens are as close as
             that, rounding may choose either, and what follows is not compared.
     """
+    # Rounding chooses neither adapter nor prompt.
+    if one.head != other.head:
+        return "other", f"head is {other.head!r}, not {one.head!r}"
+    if one.usage[0] != other.usage[0]:
+        return "other", f"the prompt has {other.usage[0]} tokens, not {one.usage[0]}"
     for place, ((wanted, logprob), (token, seen)) in enumerate(zip(one.tokens, other.tokens, strict=False)):
         if token != wanted:
             rival = one.likeliest[place].get(token)
@@ -111,7 +116,7 @@ def compare(one: Said, other: Said, sampled: bool, tolerance: float) -> tuple[Li
             return "other", f"token {place} is {token!r}, not {wanted!r}"
         if abs(seen - logprob) > tolerance:
             return "other", f"token {place}, {token!r}, has log-prob {seen}, not {logprob}"
-    for name in ("content", "calls", "finish", "usage", "head"):
+    for name in ("content", "calls", "finish", "usage"):
         if getattr(one, name) != getattr(other, name):
             return "other", f"{name} is {getattr(other, name)!r}, not {getattr(one, name)!r}"
     if len(one.tokens) != len(other.tokens):

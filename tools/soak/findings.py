@@ -13,6 +13,7 @@ from tools.soak.throughput import Throughput
 
 GROWTH = 16.0  # MiB that the last quarter's memory may be above the second's
 IDLE = 1.0  # seconds until every place is free
+TIES = 0.01  # of the answers, and one of few, that may part from the one given alone at a near tie
 RATIO = 0.7  # of mixed adapters' tokens a second to one adapter's
 
 
@@ -62,10 +63,14 @@ class Findings:
         counts, failed = self.tally.counts, self.metrics["failed_steps_total"]
         errors = self.metrics.get("completions_total:error", 0)
         kinds = {kind: counts[kind] for kind in KINDS}
+        ties, right = counts["near tie"], counts["whole"] + counts["stream"]
         missing = ", ".join(sorted(self.models - self.asked)) or "none"
         found = [Condition(kind, counts[kind] == 0, f"{kind}: {counts[kind]}") for kind in FAULTS]
         found += [
             Condition("kinds", all(kinds.values()), f"every kind of client was there: {kinds}"),
+            Condition(
+                "ties", ties <= max(1, TIES * right), f"near ties: {ties} of {right} answers (at most {TIES:.0%})"
+            ),
             Condition("models", self.asked == self.models, f"models that were not asked: {missing}"),
             Condition("engine", not failed and not errors, f"steps that failed: {failed:g}; completions: {errors:g}"),
             Condition("idle", self.idle <= IDLE, f"idle {self.idle:.2f} s after the load (at most {IDLE:g})"),
