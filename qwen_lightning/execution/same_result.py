@@ -66,7 +66,10 @@ def normal(value: Any) -> Any:
         return ("number", value)
     if isinstance(value, datetime.datetime):
         if value.tzinfo is not None:
-            value = value.astimezone(datetime.UTC).replace(tzinfo=None)
+            try:
+                value = value.astimezone(datetime.UTC).replace(tzinfo=None)
+            except OverflowError:  # in the first or the last hours of the calendar
+                return ("text", value.isoformat())
         return ("time", value)
     if isinstance(value, datetime.date):
         return ("time", datetime.datetime(value.year, value.month, value.day))

@@ -11,6 +11,7 @@ import pytest
 from qwen_lightning.execution.same_result import same_result
 
 MIDNIGHT = datetime.datetime(2023, 5, 1)
+EARLY = datetime.datetime(1, 1, 1, tzinfo=datetime.timezone(datetime.timedelta(hours=18)))
 
 
 @pytest.mark.parametrize(
@@ -25,6 +26,7 @@ MIDNIGHT = datetime.datetime(2023, 5, 1)
         ([(None, 1)], [(1, None)]),
         ([(datetime.date(2023, 5, 1),)], [(MIDNIGHT,)]),
         ([(MIDNIGHT.replace(tzinfo=datetime.UTC),)], [(MIDNIGHT,)]),
+        ([(EARLY,)], [(EARLY,)]),
         ([(float("nan"),)], [(float("nan"),)]),
         ([([1, 2.0],)], [([1.0, 2],)]),
         ([], []),

@@ -18,7 +18,7 @@ from qwen_lightning.execution.cypher.engine import Engine
 from qwen_lightning.execution.cypher.graph import Graph, GraphFile, Node, Relationship, read_graph
 from qwen_lightning.execution.cypher.schema_text import Inventory, type_name
 from qwen_lightning.execution.cypher.scratch import ScratchFolder
-from qwen_lightning.execution.cypher.values import Budget, TooLarge
+from qwen_lightning.execution.cypher.values import Budget, TooLarge, Unreadable
 from qwen_lightning.execution.cypher.variants import Wanted, perturbed, shuffled
 from qwen_lightning.execution.results import Result, too_large, too_many
 
@@ -32,6 +32,7 @@ _SETTINGS = {
 _TIMEOUT = "arcadedb.command.timeout"  # milliseconds
 _MAX_DATABASES = 24
 _BATCH = 500
+_HALF = "makes half a character, which is no text"  # half of a UTF-16 pair, Java's characters being UTF-16's
 
 
 class ArcadeDBEngine(Engine):
@@ -116,13 +117,12 @@ class ArcadeDBEngine(Engine):
                 return read(results)
             finally:
                 results.close()
+        except Unreadable as error:
+            return Result(fault=str(error))
+        except UnicodeDecodeError:
+            return Result(fault=_HALF)
         except self.java_error as error:
-            kind, reason = _reason(error)
-            if "TimeoutException" in kind:
-                return Result(fault="ran past its time limit")
-            if is_gap(reason):
-                return Result(gap=f"ArcadeDB: {reason}")
-            return Result(fault=reason)
+            return _failed(error)
 
     def interrupt(self) -> None:
         """Nothing: ArcadeDB keeps the limit itself, and the parent ends what does not obey."""
@@ -214,6 +214,16 @@ class ArcadeDBEngine(Engine):
                 for key, value in each.properties.items():
                     edge.set(key, self.reader.to_java(value))
                 edge.save()
+
+
+def _failed(error: Any) -> Result:
+    try:
+        kind, reason = _reason(error)
+    except UnicodeDecodeError:  # it names what the query made
+        return Result(fault=_HALF)
+    if "TimeoutException" in kind:
+        return Result(fault="ran past its time limit")
+    return Result(gap=f"ArcadeDB: {reason}") if is_gap(reason) else Result(fault=reason)
 
 
 def _start(scratch: Path, timeout_s: float) -> tuple[Any, Any, Any]:

@@ -16,9 +16,9 @@ from qwen_lightning.execution.cypher.neo4j_connection import OWN_S, connect, rea
 from qwen_lightning.execution.cypher.neo4j_graphs import UncommittedGraph, fill, read_back, run_file
 from qwen_lightning.execution.cypher.neo4j_plan import refusal
 from qwen_lightning.execution.cypher.neo4j_schema import sample
-from qwen_lightning.execution.cypher.neo4j_values import read_value
+from qwen_lightning.execution.cypher.neo4j_values import UNREAD, read_value
 from qwen_lightning.execution.cypher.schema_text import Inventory, type_name
-from qwen_lightning.execution.cypher.values import Budget, TooLarge
+from qwen_lightning.execution.cypher.values import Budget, TooLarge, Unreadable
 from qwen_lightning.execution.cypher.variants import Wanted, perturbed, shuffled
 from qwen_lightning.execution.results import Result, too_large, too_many
 
@@ -95,7 +95,7 @@ class Neo4jEngine(Engine):
         try:
             with session, session.begin_transaction(timeout=OWN_S) as transaction:
                 return sample(transaction)
-        except (neo4j.exceptions.DriverError, neo4j.exceptions.Neo4jError) as error:
+        except (neo4j.exceptions.DriverError, neo4j.exceptions.Neo4jError, Unreadable) as error:
             raise ExecutionError(f"Neo4j does not tell what {variant!r} holds: {reason(error)}") from None
 
     def variants(self, database: str) -> Sequence[str]:
@@ -147,6 +147,10 @@ class Neo4jEngine(Engine):
 
         try:
             return work()
+        except Unreadable as error:
+            return Result(fault=str(error))
+        except neo4j.exceptions.BrokenRecordError:
+            return Result(fault=UNREAD)
         except neo4j.exceptions.ClientError as error:
             return Result(fault=reason(error))
         except neo4j.exceptions.TransientError as error:

@@ -11,6 +11,7 @@ from neo4j.time import Date, DateTime, Duration, Time
 from qwen_lightning.execution.cypher.values import (
     Budget,
     Structure,
+    Unreadable,
     as_duration,
     as_map,
     as_node,
@@ -19,12 +20,15 @@ from qwen_lightning.execution.cypher.values import (
     as_temporal,
 )
 
+UNREAD = "its result has a value that Neo4j's driver cannot hold (a year outside 1 to 9999)"
+
 
 def read_value(value: Any, budget: Budget) -> Any:
     """A value of the driver in canonical form.
 
     Raises:
         TooLarge: The budget is spent.
+        Unreadable: The driver could not read it.
     """
     budget.spend(8 + (len(value) if isinstance(value, (str, bytes)) else 0))
     if value is None or isinstance(value, (bool, int, float, str, bytes)):
@@ -47,6 +51,8 @@ def read_value(value: Any, budget: Budget) -> Any:
         return as_temporal(value.iso_format())
     if isinstance(value, dict):
         return as_map({key: read_value(item, budget) for key, item in value.items()})
+    if not isinstance(value, (list, tuple)):  # the driver puts something of its own where it fails within a list
+        raise Unreadable(UNREAD)
     return tuple(read_value(item, budget) for item in value)
 
 

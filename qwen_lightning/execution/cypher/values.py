@@ -31,6 +31,10 @@ class TooLarge(Exception):
     """A result beyond the limit of bytes."""
 
 
+class Unreadable(Exception):
+    """A value that cannot be held here: a year outside 1 to 9999, or half a character. The message says which."""
+
+
 class Budget:
     """Counts what a result holds while it is read.
 
@@ -80,8 +84,19 @@ def as_point(entries: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def as_temporal(text: str) -> Any:
-    """A date, time or both, from ISO 8601 to the microsecond; a time of day stays text."""
+    """A date, time or both, from ISO 8601 to the microsecond; a time of day stays text.
+
+    Raises:
+        Unreadable: The text is none, or its year is none of 1 to 9999.
+    """
     plain = _FRACTION.sub(r"\1", text.split("[")[0])
+    try:
+        return _temporal(plain)
+    except ValueError:
+        raise Unreadable(f"its result has {text[:60]!r}, no time of the years 1 to 9999") from None
+
+
+def _temporal(plain: str) -> Any:
     if "T" in plain:
         return datetime.datetime.fromisoformat(plain)
     if plain.count("-") == 2:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from qwen_lightning.errors import ConfigError, DataError, ExecutionError
+from qwen_lightning.errors import ConfigError, DataError, ExecutionError, QueryError
 from qwen_lightning.execution.base import QueryExecutor, QueryJob
 from qwen_lightning.execution.cypher.analysis import analyse
 from qwen_lightning.execution.cypher.executors import ArcadeDBExecutor, Neo4jExecutor
@@ -237,6 +237,35 @@ def _runs(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
     except OSError:
         return False
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "MATCH (b:Book) RETURN date('2020-01-01') + duration({years: 9000}) AS d, b.title",
+        "MATCH (b:Book) RETURN [date('2020-01-01') + duration({years: 9000}), b.title] AS d",
+        "MATCH (b:Book) RETURN {d: localdatetime({year: -5}), t: b.title} AS d",
+    ],
+)
+def test_a_time_that_cannot_be_held_is_a_fault(executor: QueryExecutor, query: str) -> None:
+    outcome = executor.judge(job(query))
+    assert (outcome.executes, outcome.match, outcome.gap) == (False, False, "")
+    assert "1 to 9999" in outcome.detail
+    with pytest.raises(QueryError, match="1 to 9999"):
+        executor.run("library", query)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        r"MATCH (b:Book) RETURN b.title + '\uD83D' AS d",
+        r"MATCH (b:Book) RETURN date('\uD83D') AS d, b.title",
+    ],
+)
+def test_half_a_character_that_a_query_makes_is_a_fault(arcadedb: ArcadeDBExecutor, query: str) -> None:
+    outcome = arcadedb.judge(job(query))
+    assert (outcome.parses, outcome.executes, outcome.match, outcome.gap) == (True, False, False, "")
+    assert "half a character" in outcome.detail
 
 
 def test_half_a_character_is_no_query(arcadedb: ArcadeDBExecutor) -> None:
