@@ -118,5 +118,7 @@ class Server(uvicorn.Server):
             for connection in list(self.server_state.connections):
                 if connection.transport is not None:
                     connection.transport.abort()
+            if tasks := set(self.server_state.tasks):  # they see that their clients are gone
+                await asyncio.wait(tasks, timeout=_ERRORS)
         await closing
         await ending

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import signal
+import socket
 import subprocess
 import sys
 import time
+from typing import Any
 
+import pytest
 from openai import DEFAULT_CONNECTION_LIMITS
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -63,3 +67,27 @@ def test_an_idle_connection_outlasts_the_official_clients_pool(serve: Serve) -> 
     # Where both end it after the same time, a request is now and then sent on a connection that is being closed.
     config = serve().server.config
     assert config.timeout_keep_alive > 2 * DEFAULT_CONNECTION_LIMITS.keepalive_expiry
+
+
+def test_a_client_that_reads_nothing_does_not_hold_an_end_by_force(
+    serve: Serve, capfd: pytest.CaptureFixture[str]
+) -> None:
+    server = serve(grace=100.0)
+    asked = {"model": "sql", "messages": user(SQL), "max_tokens": 900, "n": 8, "temperature": 1.5, "stream": True}
+    body = json.dumps({**asked, "logprobs": True, "top_logprobs": 20}).encode()
+    head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.connect(("127.0.0.1", server.port))
+        client.sendall(head + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+        until(lambda: any(not flow(connection) for connection in server.server.server_state.connections))
+        server.server.handle_exit(signal.SIGINT, None)
+        server.server.handle_exit(signal.SIGINT, None)
+        server.thread.join(30)
+        assert not server.thread.is_alive()
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def flow(connection: Any) -> bool:
+    """Whether a connection's client takes what is sent."""
+    return not connection.flow.write_paused
