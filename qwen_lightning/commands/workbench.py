@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
@@ -51,14 +53,15 @@ def load_workbench(
 
     Args:
         configs: YAML files, of which the later wins, as with `fit -c`.
-        databases: Folder of databases for the executors, over what the configs say; a Neo4j server keeps its own.
+        databases: Folder of databases for the executors, over what the configs say. A Neo4j server has its own, which
+            stderr is told.
 
     Raises:
         ConfigError: A file cannot be read, a section does not fit, or the weights reward wrong answers.
     """
     # Short class names in YAML are those of imported classes.
-    import qwen_lightning.execution.cypher.executors
     import qwen_lightning.execution.sql.executors  # noqa: F401
+    from qwen_lightning.execution.cypher.executors import Neo4jExecutor
 
     parser = ArgumentParser(exit_on_error=False)
     for name, kind in SECTIONS.items():
@@ -71,9 +74,12 @@ def load_workbench(
             raise ConfigError(f"--databases {databases}: no such folder")
         for language, embedded in EMBEDDED.items():
             executor = values.tasks[language] or Namespace(class_path=embedded)
-            if not executor.class_path.endswith(".Neo4jExecutor"):
-                override = {"class_path": executor.class_path, "init_args": {"databases": str(databases)}}
-                values = _merge(parser, {"tasks": {language: override}}, values, "--databases")
+            if issubclass(resolve_name(executor.class_path), Neo4jExecutor):
+                own = f"tasks.{language} is {executor.class_path.rpartition('.')[2]}, which asks its own server"
+                print(f"--databases {databases} is not used for Cypher: {own}", file=sys.stderr)
+                continue
+            override = {"class_path": executor.class_path, "init_args": {"databases": str(databases)}}
+            values = _merge(parser, {"tasks": {language: override}}, values, "--databases")
     try:
         built = parser.instantiate_classes(values)
     except (TypeError, ValueError) as error:

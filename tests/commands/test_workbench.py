@@ -2,6 +2,7 @@ import pytest
 
 from qwen_lightning.commands.workbench import load_workbench
 from qwen_lightning.errors import ConfigError
+from qwen_lightning.execution.cypher.executors import Neo4jExecutor
 
 
 def test_weights_and_executors_come_from_configs_the_later_wins(tmp_path):
@@ -40,17 +41,26 @@ def test_a_config_that_cannot_be_meant(tmp_path, text, fault):
     assert "\n" not in str(error.value)
 
 
-def test_a_folder_of_databases_is_for_both_languages_and_a_server_keeps_its_own(tmp_path):
+class OwnNeo4j(Neo4jExecutor):
+    """Someone's own."""
+
+
+@pytest.mark.parametrize("kind", ["Neo4jExecutor", f"{__name__}.OwnNeo4j"])
+def test_a_folder_of_databases_is_for_both_languages_and_a_server_keeps_its_own(tmp_path, capsys, kind):
     registry, _ = load_workbench([], tmp_path)
     kinds = [type(registry[task].executor).__name__ for task in ("text2sql", "text2cypher")]
     assert kinds == ["DuckDBExecutor", "ArcadeDBExecutor"]
     assert registry["text2cypher"].executor.databases == tmp_path
     config = tmp_path / "neo4j.yaml"
-    settings = "{class_path: Neo4jExecutor, init_args: {url: bolt://127.0.0.1, graph: movies}}"
+    assert capsys.readouterr() == ("", "")
+    settings = f"{{class_path: {kind}, init_args: {{url: bolt://127.0.0.1, graph: movies}}}}"
     config.write_text(f"tasks: {{cypher: {settings}}}", encoding="utf-8")
     executor = load_workbench([config], tmp_path)[0]["text2cypher"].executor
     assert executor.databases is None
     assert executor.has_database("movies")
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert f"--databases {tmp_path} is not used for Cypher" in err
 
 
 def test_without_a_config_queries_are_checked_statically():

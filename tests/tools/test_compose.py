@@ -8,11 +8,13 @@ import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
 
 from qwen_lightning.commands import serve
+from qwen_lightning.commands.workbench import load_workbench
 from tests.conftest import REPOSITORY
 
 FILE, NEO4J = REPOSITORY / "tools" / "compose.yaml", REPOSITORY / "tools" / "neo4j" / "compose.yaml"
@@ -58,15 +60,20 @@ def test_the_server_is_started_as_the_command_wants_it(services: dict[str, Any])
     assert [(device["driver"], device["capabilities"]) for device in devices] == [("nvidia", ["gpu"])]
 
 
-def test_what_compose_refuses_fails(compose: list[str], tmp_path: Path) -> None:
-    broken = yaml.safe_load(FILE.read_text("utf-8"))
-    broken["services"]["server"]["healtcheck"] = broken["services"]["server"].pop("healthcheck")
-    path = tmp_path / "compose.yaml"
-    path.write_text(yaml.safe_dump(broken), "utf-8")
-    (tmp_path / "neo4j").mkdir()
-    shutil.copy(NEO4J, tmp_path / "neo4j")
-    with pytest.raises(AssertionError, match="healtcheck"):
-        read(compose, path)
+def test_the_server_asks_the_neo4j_that_is_started_where_it_is_told_to(
+    compose: list[str], services: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def config_of(said: dict[str, Any]) -> str:
+        return said["server"]["command"][said["server"]["command"].index("--config") + 1]
+
+    monkeypatch.chdir(REPOSITORY)  # where the image runs has the same paths
+    assert load_workbench([config_of(services)])[0]["text2cypher"].executor is None
+    chosen = read(compose, FILE, CONFIG="configs/serving/neo4j.yaml")
+    executor = load_workbench([config_of(chosen)])[0]["text2cypher"].executor
+    address = urlsplit(executor.url)
+    assert address.scheme == "bolt"
+    assert str(address.port) in str(chosen[address.hostname]["ports"])
+    assert str(address.port) in str(chosen[address.hostname]["healthcheck"]["test"])
 
 
 def test_both_files_start_the_same_neo4j(compose: list[str], services: dict[str, Any]) -> None:
