@@ -21,7 +21,7 @@ from qwen_lightning.serving.query_threads import QueryThreads
 from qwen_lightning.serving.requests import RequestPart, validated
 
 _GONE = 499  # a client that went before its answer, as nginx counts it
-_KEPT_S = 300.0  # how long a description is kept; one that failed is not
+_KEPT_S = 300.0  # how long a description is kept; one that failed is not. Of these, a Postgres's alone may change
 _AT_ONCE = 2  # databases described at once: threads are left for queries
 
 
