@@ -51,6 +51,10 @@ class ExecutionError(QwenLightningError):
     """An executor that cannot do its work (not started, unreachable, unsafe); never a model's bad query."""
 
 
+class WorkerFaultError(ExecutionError):
+    """A fault of the program's own in a query worker; the first line tells its kind and places, not the query."""
+
+
 class QueryError(QwenLightningError):
     """A query that its database does not take, or does not finish within its limits; the message says which."""
 

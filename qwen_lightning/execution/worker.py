@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
 
-from qwen_lightning.errors import ExecutionError, QwenLightningError
+from qwen_lightning.errors import QwenLightningError, WorkerFaultError
 from qwen_lightning.execution.base import DatabaseJob, Explanation, Limits, QueryJob, QueryOutcome, QueryTable
 
 
@@ -143,11 +143,11 @@ def _serve(connection: Connection, judge: Judge, job: QueryJob | DatabaseJob) ->
         os._exit(1)  # mostly the query's doing; a fresh worker tries it once more
     except (EOFError, BrokenPipeError, ConnectionResetError):
         raise
-    except Exception:
-        trace = traceback.format_exc()
-        connection.send(
-            ("error", ExecutionError, f"a fault in the query worker, with query {job.query[:200]!r}:\n{trace}")
-        )
+    except Exception as error:
+        places = [f"{frame.filename}:{frame.lineno}" for frame in reversed(traceback.extract_tb(error.__traceback__))]
+        first = f"a fault in the query worker: {type(error).__name__} at {' < '.join(places)}"
+        text = f"{first}\nwith query {job.query[:200]!r}:\n{traceback.format_exc()}"
+        connection.send(("error", WorkerFaultError, text))
 
 
 def _answer(connection: Connection, judge: Judge, job: DatabaseJob) -> str | Explanation | QueryTable:

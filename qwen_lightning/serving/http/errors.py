@@ -8,7 +8,7 @@ from typing import Any
 
 from fastapi.responses import JSONResponse
 
-from qwen_lightning.errors import ExecutionError, QueryError, RequestError
+from qwen_lightning.errors import ExecutionError, QueryError, RequestError, WorkerFaultError
 from qwen_lightning.serving.generation import (
     AdapterUnavailableError,
     EngineClosedError,
@@ -70,6 +70,9 @@ def fault_of(error: Exception) -> HTTPFault:
             return HTTPFault(400, str(error), error.field or None)
         case QueryError():
             return HTTPFault(400, str(error), "query", "query_failed")
+        case WorkerFaultError():
+            log.error("a request failed: %s", str(error).splitlines()[0])
+            return HTTPFault(500, "the server failed at this request (a fault in its query worker)")
         case ExecutionError():
             return HTTPFault(503, str(error).splitlines()[0], code="database_unavailable", headers=later)
         case QueueFullError():
