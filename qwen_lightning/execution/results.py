@@ -15,6 +15,8 @@ MAX_BYTES = 5_000_000
 #: What a result may be that is compared.
 JUDGED = Limits(MAX_ROWS, MAX_BYTES)
 _AT_ONCE = 500  # rows fetched
+# Bytes that a fetch may be expected to bring; the first one brings a single row.
+_BYTES_AT_ONCE = 250_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,15 +81,18 @@ def take(fetch: Callable[[int], Sequence[Row]], limits: Limits) -> tuple[list[Ro
         limits: How much is taken; size counts characters, and eight bytes for anything else.
     """
     rows: list[Row] = []
-    size = 0
-    while chunk := fetch(min(_AT_ONCE, limits.rows + 1 - len(rows))):
+    size, most, next_rows = 0, 1, 1
+    while chunk := fetch(min(next_rows, limits.rows + 1 - len(rows))):
         for row in chunk:
-            size += sum(map(_size, row))
+            bytes_of_row = sum(map(_size, row))
+            size, most = size + bytes_of_row, max(most, bytes_of_row)
             if len(rows) == limits.rows:
                 return rows, too_many(limits)
             if size > limits.size:
                 return rows, too_large(limits)
             rows.append(row)
+        # Twice as many as before at most, so that rows which grow are noticed in time.
+        next_rows = max(1, min(_AT_ONCE, 2 * next_rows, _BYTES_AT_ONCE // most))
     return rows, ""
 
 

@@ -99,6 +99,7 @@ class PostgresExecutor(PooledExecutor):
         workers: Worker processes.
         timeout_s: Limit of one query, seconds.
         variants: Variants of the data on which `match` must hold, the original included.
+        memory_gb: Limit of a worker's address space.
         recycle_after: Jobs after which a worker is replaced.
     """
 
@@ -110,6 +111,7 @@ class PostgresExecutor(PooledExecutor):
         workers: int = 2,
         timeout_s: float = 2.0,
         variants: int = 3,
+        memory_gb: float = 3.0,
         recycle_after: int = 5000,
     ) -> None:
         if databases is not None and not Path(databases).is_dir():
@@ -125,6 +127,7 @@ class PostgresExecutor(PooledExecutor):
             databases=str(self.databases or ""),
             variants=variants,
             timeout_s=timeout_s,
+            memory_bytes=int(memory_gb * _GIGABYTE),
             url=url,
             scratch_url=scratch_url,
         )

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from qwen_lightning.errors import DataError, ExecutionError
-from qwen_lightning.execution.base import QueryJob
+from qwen_lightning.execution.base import Limits, QueryJob
 from qwen_lightning.execution.sql.executors import PostgresExecutor
 from tests.execution.sql.cases import DATABASES, ddl, read_cases
 
@@ -93,6 +94,22 @@ def test_variants_are_dropped_at_the_end(postgres: Any) -> None:
     again = PostgresExecutor(postgres.reader, DATABASES, postgres.scratch, workers=1)
     assert again.judge(job(COUNT)).match
     again.close()
+
+
+def test_memory_is_not_spent_on_rows_that_are_cut(postgres: Any) -> None:
+    made = PostgresExecutor(postgres.reader, workers=1, timeout_s=20.0)
+    try:
+        many = "SELECT repeat('x', 1000000) AS x FROM generate_series(1, 600) g, customers WHERE customers.id = 1"
+        table = made.run("shop", many, Limits(1000, 2_500_000))
+        assert (len(table.rows), table.truncated) == (2, True)
+        status = [
+            Path(f"/proc/{worker.process.pid}/status").read_text() for worker in made._pool._all if worker.process
+        ]
+    finally:
+        made.close()
+    peaks = [int(line.split()[1]) for text in status for line in text.splitlines() if line.startswith("VmHWM")]
+    assert peaks
+    assert max(peaks) < 500_000  # KiB; 500 rows at once would be more by themselves
 
 
 def test_a_lost_connection_is_made_anew(postgres: Any) -> None:
