@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -61,9 +62,7 @@ def test_results(executor: QueryExecutor, query: str, columns: list[str], rows: 
 
 def test_numbers_that_a_double_cannot_hold_are_text(executor: QueryExecutor) -> None:
     (row,) = executor.run("shop", "SELECT 9007199254740991, 9007199254740993, 0.1, 0.12345678901234567890").rows
-    assert row == [9007199254740991, "9007199254740993", 0.1, "0.1234567890123456789"] or row[3].startswith(
-        "0.12345678"
-    )
+    assert row == [9007199254740991, "9007199254740993", 0.1, "0.12345678901234567890"]
     assert isinstance(row[0], int)
 
 
@@ -72,8 +71,9 @@ def test_the_clock_is_not_the_judges(executor: QueryExecutor) -> None:
         return executor.run("shop", "SELECT now() AS now").rows[0][0]
 
     first = now()
+    end = time.monotonic() + 30
     while now() == first:  # whole seconds, or finer
-        pass
+        assert time.monotonic() < end
 
 
 def test_good_queries_are_accepted_and_faulty_ones_are_not(executor: QueryExecutor) -> None:
@@ -88,13 +88,18 @@ def test_good_queries_are_accepted_and_faulty_ones_are_not(executor: QueryExecut
 
 
 def test_what_explain_refuses_is_not_run(executor: QueryExecutor) -> None:
+    refused = 0
     for case in read_cases("hostile.sql", "shop")[::4]:
+        said = executor.explain("shop", case.query)
         try:
             table = executor.run("shop", case.query, Limits(50, 10_000))
         except QueryError as error:
-            assert str(error)  # noqa: PT017  what is harmless may run
-        else:
+            assert str(error)  # noqa: PT017  one that is accepted may be slow or too large
+            refused += said.accepted is False
+        else:  # what is harmless may run
+            assert said.accepted is not False, case.query
             assert len(table.rows) <= 50
+    assert refused >= 10
     assert executor.run("shop", "SELECT count(*) FROM customers").rows == [[6]]
 
 
