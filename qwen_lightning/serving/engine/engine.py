@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import dataclasses
 import logging
 import math
@@ -34,6 +35,7 @@ from qwen_lightning.serving.generation import (
 )
 from qwen_lightning.serving.limits import EngineCounts, EngineStats, Limits
 
+_LAST_STEP_S = 10.0  # a step that takes longer is not waited for when the interpreter ends
 log = logging.getLogger(__name__)
 
 
@@ -76,6 +78,7 @@ class Engine(Backend):
         self._lost: Exception | None = None  # what ended the worker
         self._worker = Thread(target=self._work, name="engine", daemon=True)
         self._worker.start()
+        atexit.register(self._end_before_interpreter)
 
     def submit(self, prompt: Sequence[int], adapter: str | None, sampling: Sampling | None = None) -> Generation:
         sampling = sampling or Sampling()
@@ -119,11 +122,20 @@ class Engine(Backend):
         return None if self._lost is None else EngineFailedError(self._lost)
 
     def close(self, grace: float = 0.0) -> None:
+        self._shorten_to(grace)
+        self._worker.join()
+        atexit.unregister(self._end_before_interpreter)
+
+    def _shorten_to(self, grace: float) -> None:
         with self._changed:
             end = time.monotonic() + grace
             self._deadline = end if self._deadline is None else min(self._deadline, end)
             self._changed.notify_all()
-        self._worker.join()
+
+    def _end_before_interpreter(self) -> None:
+        """Of an engine that nobody closed: a thread that the interpreter's end meets inside torch aborts the process."""
+        self._shorten_to(0.0)
+        self._worker.join(_LAST_STEP_S)
 
     def _check(self, prompt: Sequence[int], adapter: str | None, sampling: Sampling) -> None:
         if not all(0 <= token < self._vocabulary for token in prompt):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import re
 import shutil
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -45,6 +47,7 @@ from qwen_lightning.serving.generation import (
     Token,
 )
 from qwen_lightning.serving.limits import Limits
+from tests.conftest import REPOSITORY
 from tests.serving.conftest import SHAPES, Alone, MakeEngine, write_adapters
 from tools.demo.tiny import TinyDemo
 
@@ -637,3 +640,23 @@ def test_an_architecture_that_the_decoder_does_not_compute(adapters: Path) -> No
     )
     with pytest.raises(ConfigError, match=r"the architecture is mistral.*export the adapters and serve them with vLLM"):
         Engine(MistralForCausalLM(config), AdapterLibrary([]), [0], Limits())
+
+
+def test_an_interpreter_that_ends_amid_a_step_ends_cleanly(demo: TinyDemo) -> None:
+    """A thread that it meets inside torch would abort the process."""
+    code = (
+        "import sys, time\n"
+        "from qwen_lightning.models.backbone import load_backbone\n"
+        "from qwen_lightning.serving.engine.adapters import AdapterLibrary\n"
+        "from qwen_lightning.serving.engine.engine import Engine\n"
+        "from qwen_lightning.serving.generation import Sampling\n"
+        "engine = Engine(load_backbone(sys.argv[1], 'none', 'float32'), AdapterLibrary([]), [])\n"
+        "for _ in range(32):\n"
+        "    engine.submit([5, 6, 7, 8], None, Sampling(max_tokens=100))\n"
+        "while engine.stats().counts.completion_tokens < 32:\n"
+        "    time.sleep(0.01)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(demo.base)], cwd=REPOSITORY, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
