@@ -108,7 +108,9 @@ class QueryTable:
     r"""A query's result in JSON's values.
 
     Numbers are JSON numbers where a double holds them exactly, else their text; dates, times and durations are ISO
-    8601; bytes are `\x` and hexadecimal digits; nodes, relationships and paths are objects.
+    8601, Postgres's infinite and far ones its own text; bytes are `\x` and hexadecimal digits; nodes, relationships and
+    paths are objects. From DuckDB a month of a duration is 30 days and infinite times are the calendar's ends; from
+    graphs times end at the microsecond and name no zone.
 
     Args:
         columns: Names, in order; they may repeat.

@@ -13,12 +13,13 @@ from sqlglot import exp
 
 from qwen_lightning.errors import DataError, ExecutionError
 from qwen_lightning.execution.base import Limits
-from qwen_lightning.execution.results import Result, take
+from qwen_lightning.execution.results import JUDGED, Result, take
 from qwen_lightning.execution.sql.catalog import ANY_TYPE
 from qwen_lightning.execution.sql.dataset import Dataset, Row, load_dataset
 from qwen_lightning.execution.sql.duckdb_engine import database_file
 from qwen_lightning.execution.sql.engine import Engine, Runnable
 from qwen_lightning.execution.sql.postgres_schema import read_ddl
+from qwen_lightning.execution.sql.postgres_values import INTERVALS, show_exactly
 from qwen_lightning.execution.sql.translation import freeze_clock
 from qwen_lightning.execution.sql.variants import perturbed, shuffled
 from qwen_lightning.execution.sql.wanted import Wanted
@@ -175,9 +176,18 @@ class PostgresEngine(Engine):
                 self._check_open(place, error)
                 raise ExecutionError(f"Postgres does not drop a variant: {_first_line(error)}") from None
 
+    def run(self, variant: str, query: Runnable) -> Result:
+        return self._fetched(variant, query, JUDGED, shown=False).whole
+
     def fetch(self, variant: str, query: Runnable, limits: Limits) -> Result:
+        return self._fetched(variant, query, limits, shown=True)
+
+    def _fetched(self, variant: str, query: Runnable, limits: Limits, shown: bool) -> Result:
         def read(connection: psycopg.Connection[Any], text: bytes) -> Result:
             with connection.cursor(name="model_query") as cursor:
+                if shown:
+                    connection.execute(INTERVALS)
+                    show_exactly(cursor)
                 cursor.execute(text)
                 columns = tuple(column.name for column in cursor.description or ())
                 rows, cut = take(cursor.fetchmany, limits)

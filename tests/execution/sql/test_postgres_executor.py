@@ -112,6 +112,22 @@ def test_memory_is_not_spent_on_rows_that_are_cut(postgres: Any) -> None:
     assert max(peaks) < 500_000  # KiB; 500 rows at once would be more by themselves
 
 
+def test_values_are_shown_as_the_server_has_them(postgres: Any) -> None:
+    made = PostgresExecutor(postgres.reader, workers=1)
+    query = (
+        "SELECT INTERVAL '1 year', ARRAY[INTERVAL '1 month 2 days'], 'infinity'::timestamp, '-infinity'::date, "
+        "'infinity'::timestamptz, CAST('{\"a\": 0.1234567890123456789, \"b\": 0.5}' AS jsonb), '12000-01-01'::date "
+        "FROM customers WHERE id = 1"
+    )
+    try:
+        assert made.run("shop", query).rows == [
+            ["P1Y", ["P1M2D"], "infinity", "-infinity", "infinity", {"a": "0.1234567890123456789", "b": 0.5},
+             "12000-01-01"]
+        ]  # fmt: skip
+    finally:
+        made.close()
+
+
 def test_a_lost_connection_is_made_anew(postgres: Any) -> None:
     def end_all() -> None:
         with psycopg.connect(postgres.superuser, autocommit=True) as connection:
