@@ -133,7 +133,7 @@ class Engine(Backend):
             self._changed.notify_all()
 
     def _end_before_interpreter(self) -> None:
-        """Of an engine that nobody closed: a thread that the interpreter's end meets inside torch aborts the process."""
+        """Where nobody closed it: a thread that the interpreter's end meets inside torch aborts the process."""
         self._shorten_to(0.0)
         self._worker.join(_LAST_STEP_S)
 
