@@ -83,7 +83,7 @@ def sft_changes(stage: Stage, run: str, devices: int, _: str) -> dict:
 
 
 def grpo_changes(stage: Stage, run: str, _: int, loss_type: str) -> dict:
-    changes = stage.changes("grpo", 2, run, every=1)
+    changes = stage.changes("grpo", 2, run, every=10)
     changes["model"]["init_args"] |= {
         "rollout": {"class_path": "tests.modules.replay.ReplayRollout"},
         "loss": {"class_path": "GRPOLoss", "init_args": {"loss_type": loss_type}},
