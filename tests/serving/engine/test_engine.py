@@ -84,6 +84,7 @@ class Gate:
 
     def let(self, steps: int) -> None:
         """Let so many steps be made, and wait until the next one's turn has come."""
+        until(lambda: bool(self.steps))  # a worker that has not come to its first step would be let one more
         at = len(self.steps) + steps
         self._permits.release(steps)
         until(lambda: len(self.steps) >= at)
