@@ -418,7 +418,7 @@ def test_a_prompt_that_is_cancelled_leaves_no_nan(
     engine = make_engine(root, prefill_tokens=32, cache_tokens=256)
     gate = Gate(engine)
     bad = engine.submit([5] * 112, "sql", Sampling(144))
-    gate.let(3)
+    gate.let(2)  # the third is planned, and leaves a part of the prompt
     kv = engine._batch.runner.kv
     assert not all(bool(store.isfinite().all()) for store in (*kv.keys, *kv.values))
     bad.cancel()
