@@ -17,7 +17,7 @@ from typing import Any
 
 from qwen_lightning.errors import ExecutionError, QueryError
 from qwen_lightning.execution.base import DatabaseJob, QueryJob, QueryOutcome
-from qwen_lightning.execution.worker import WorkerSpec
+from qwen_lightning.execution.worker import WorkerSpec, WorkerSpent
 
 START_S = 120.0
 # Loading a database and running a gold, which is trusted, may take longer than a query.
@@ -114,6 +114,9 @@ class _Worker:
                     return rest[0]
                 if kind == "error":
                     raise rest[0](rest[1])
+                if kind == "spent":
+                    self.kill()
+                    raise WorkerSpent
                 if kind == "static":
                     static, limit = rest[0], PREPARE_S
                 elif kind == "ready":
@@ -203,19 +206,24 @@ class WorkerPool:
             raise QueryError(DIED) from None
 
     def _work(self, job: QueryJob | DatabaseJob) -> Any:
-        """Give a job to a worker, and to a second one where the first dies of it."""
+        """Give a job to a worker, and to a second one where the first dies of it; one that is spent is no death."""
         static: QueryOutcome | None = None
+        deaths = spent = 0
         shown = isinstance(job, DatabaseJob) and job.action != "explain"
         with self._shown if shown else nullcontext(), self._turns:
-            for _ in range(2):
+            # After a restart of what they work on, all workers may be spent.
+            while deaths < 2 and spent < self.count + 2:
                 worker = self._take()
                 try:
                     return worker.work(job)
                 except WorkerDied as error:
-                    static = error.static or static
-                    continue
+                    static, deaths = error.static or static, deaths + 1
+                except WorkerSpent:
+                    spent += 1
                 finally:
                     self._give(worker)
+        if deaths < 2:
+            raise ExecutionError("connections to the database are lost as soon as they are made; look at its server")
         raise WorkerDied(static)
 
     def close(self) -> None:

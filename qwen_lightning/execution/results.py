@@ -81,8 +81,9 @@ def take(fetch: Callable[[int], Sequence[Row]], limits: Limits) -> tuple[list[Ro
         limits: How much is taken; size counts characters, and eight bytes for anything else.
     """
     rows: list[Row] = []
-    size, most, next_rows = 0, 1, 1
+    size, next_rows = 0, 1
     while chunk := fetch(min(next_rows, limits.rows + 1 - len(rows))):
+        most = 1  # of this chunk alone: one wide row does not make all later ones come singly
         for row in chunk:
             bytes_of_row = sum(map(_size, row))
             size, most = size + bytes_of_row, max(most, bytes_of_row)

@@ -139,7 +139,9 @@ def _serve(connection: Connection, judge: Judge, job: QueryJob | DatabaseJob) ->
         connection.send(("done", judge.decide(job, analysis, outcome, gold)))
     except QwenLightningError as error:
         connection.send(("error", type(error), str(error)))
-    except (MemoryError, RecursionError, WorkerSpent):
+    except WorkerSpent:
+        connection.send(("spent", None))
+    except (MemoryError, RecursionError):
         os._exit(1)  # mostly the query's doing; a fresh worker tries it once more
     except (EOFError, BrokenPipeError, ConnectionResetError):
         raise

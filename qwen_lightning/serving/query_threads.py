@@ -26,6 +26,8 @@ class QueryThreads:
         self._most, self._under_way = running + waiting, 0
         self._pool = ThreadPoolExecutor(running, thread_name_prefix="databases")
         self._needed = ThreadPoolExecutor(running, thread_name_prefix="verdicts")
+        # One: while a server is silent, who asks for it waits here and holds up no verdict.
+        self._finding = ThreadPoolExecutor(1, thread_name_prefix="finding")
 
     async def admit(self, work: Callable[[], T]) -> T:
         """Do what someone asks for.
@@ -51,14 +53,22 @@ class QueryThreads:
         Raises:
             TimeoutError: It was not done in time; it may still be under way.
         """
-        future = asyncio.get_running_loop().run_in_executor(self._needed, work)
-        async with asyncio.timeout(self.seconds):
-            return await future
+        return await self._in_time(self._needed, work)
+
+    async def find(self, work: Callable[[], T]) -> T:
+        """Look for a database that a chat request names; raises as `need` does."""
+        return await self._in_time(self._finding, work)
 
     def close(self) -> None:
         """Wait for what is under way, and take no more."""
         self._pool.shutdown(cancel_futures=True)
         self._needed.shutdown(cancel_futures=True)
+        self._finding.shutdown(cancel_futures=True)
+
+    async def _in_time(self, pool: ThreadPoolExecutor, work: Callable[[], T]) -> T:
+        future = asyncio.get_running_loop().run_in_executor(pool, work)
+        async with asyncio.timeout(self.seconds):
+            return await future
 
     def _left(self, future: asyncio.Future[T]) -> None:
         self._under_way -= 1

@@ -21,6 +21,7 @@ from qwen_lightning.serving.routing.router import BASE
 from qwen_lightning.tasks.base import Prompt
 
 T = TypeVar("T")
+_MUCH_TOO_LONG = 8  # times the room: messages of so many tokens are not searched at all
 _LONG = 1 << 16  # bytes of a request that is read apart from the others
 
 
@@ -157,7 +158,7 @@ class ChatService:
         if request.database is None:
             return
         try:
-            await self.queries.need(lambda: self.planner.check_database(request, plan))
+            await self.queries.find(lambda: self.planner.check_database(request, plan))
         except TimeoutError:
             said = f"the server of the database {request.database!r} did not answer within {self.queries.seconds:g} s"
             raise ExecutionError(said) from None
@@ -177,7 +178,10 @@ class ChatService:
         # Routing and completing search the text many times over, which is not for one that is much too long.
         texts = [message.content for message in request.messages]
         read = self.renderer.tokenizer(texts, add_special_tokens=False, return_attention_mask=False, verbose=False)
-        self._require_room("messages", sum(map(len, read["input_ids"])))
+        tokens = sum(map(len, read["input_ids"]))
+        # Less than that may become short enough: a schema is written densely.
+        if tokens >= _MUCH_TOO_LONG * self.engine.max_length:
+            self._require_room("messages", tokens)
         plan = self.planner.decide(request)
         prompt = self.prompt_ids(plan.completion.prompt)
         self._require_room("a prompt", len(prompt))

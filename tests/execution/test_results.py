@@ -14,6 +14,7 @@ from qwen_lightning.execution.results import take
         ([10] * 1500, [1, 2, 4, 8, 16, 32, 64, 128, 256, 500, 500]),
         ([1_000_000] * 10, [1, 1, 1]),
         ([10] * 7 + [100_000] * 30, [1, 2, 4, 8, 2, 2, 2]),
+        ([500_000] + [10] * 3000, [1, 1, 2, 4, 8, 16, 32, 64, 128, 256, 500, 500]),
     ],
 )
 def test_no_more_is_fetched_at_once_than_is_wanted(lengths: list[int], asked: list[int]) -> None:

@@ -17,7 +17,7 @@ _PROCEDURE = "ProcedureCall"
 _OUTSIDE = ("LoadCSV", "RunQueryAt", "Transaction")
 # A subquery inside an expression has no operators: it stands in the details of the one that has the expression.
 # There strings are not told apart from code, so that one which speaks of LOAD CSV may be refused with it.
-_NESTED = re.compile(r"\bLOAD\s+CSV\b|ResolvedCall\(([^(]*)|\bIN\s+TRANSACTIONS\b", re.IGNORECASE)
+_NESTED = re.compile(r"\bLOAD\s+CSV\b|ResolvedCall\(([^(]*)", re.IGNORECASE)
 
 
 def refusal(query_type: str | None, plan: Mapping[str, Any] | None) -> str:

@@ -19,7 +19,7 @@ from qwen_lightning.execution.sql.dataset import Dataset, Row, load_dataset
 from qwen_lightning.execution.sql.duckdb_engine import database_file
 from qwen_lightning.execution.sql.engine import Engine, Runnable
 from qwen_lightning.execution.sql.postgres_schema import read_ddl
-from qwen_lightning.execution.sql.postgres_values import INTERVALS, show_exactly
+from qwen_lightning.execution.sql.postgres_values import show_exactly
 from qwen_lightning.execution.sql.translation import freeze_clock
 from qwen_lightning.execution.sql.variants import perturbed, shuffled
 from qwen_lightning.execution.sql.wanted import Wanted
@@ -186,7 +186,6 @@ class PostgresEngine(Engine):
         def read(connection: psycopg.Connection[Any], text: bytes) -> Result:
             with connection.cursor(name="model_query") as cursor:
                 if shown:
-                    connection.execute(INTERVALS)
                     show_exactly(cursor)
                 cursor.execute(text)
                 columns = tuple(column.name for column in cursor.description or ())

@@ -6,6 +6,7 @@ A timedelta takes a year for 365 days, a date ends at 9999, a float cuts the dig
 from __future__ import annotations
 
 import json
+import re
 from decimal import Decimal
 from typing import Any
 
@@ -15,8 +16,29 @@ from psycopg.types.datetime import DateLoader, TimestampLoader, TimestamptzLoade
 from psycopg.types.json import set_json_loads
 from psycopg.types.string import TextLoader
 
-#: Set in the transaction: the server itself writes intervals as ISO 8601.
-INTERVALS = "SET LOCAL IntervalStyle = 'iso_8601'"
+#: An interval as the server writes it: `-1 years +2 mons 3 days -04:05:06.7`.
+_INTERVAL = re.compile(
+    r"(?:(?P<years>[+-]?\d+) years? ?)?(?:(?P<mons>[+-]?\d+) mons? ?)?(?:(?P<days>[+-]?\d+) days? ?)?"
+    r"(?:(?P<sign>-?)\+?(?P<h>\d+):(?P<m>\d+):(?P<s>\d+(?:\.\d+)?))?"
+)
+
+
+class _Interval(TextLoader):
+    """ISO 8601 of the server's words: its own setting for that would change what the query's casts give."""
+
+    def load(self, data: Buffer) -> str:
+        text = bytes(data).decode()
+        match = _INTERVAL.fullmatch(text)
+        if match is None:  # infinity
+            return text
+        date, time = (
+            "".join(f"{sign}{Decimal(value)}{unit}" for value, unit in parts if value and Decimal(value))
+            for sign, parts in (
+                ("", ((match["years"], "Y"), (match["mons"], "M"), (match["days"], "D"))),
+                (match["sign"] or "", ((match["h"], "H"), (match["m"], "M"), (match["s"], "S"))),
+            )
+        )
+        return f"P{date}{'T' if time else ''}{time}" if date or time else "PT0S"
 
 
 class _Date(DateLoader):
@@ -44,8 +66,8 @@ class _TimestampWithZone(TimestamptzLoader):
 
 
 def show_exactly(cursor: psycopg.ServerCursor[Any]) -> None:
-    """Have a cursor read its rows as they are shown, the transaction's intervals being `INTERVALS`."""
-    cursor.adapters.register_loader("interval", TextLoader)
+    """Have a cursor read its rows as they are shown."""
+    cursor.adapters.register_loader("interval", _Interval)
     cursor.adapters.register_loader("date", _Date)
     cursor.adapters.register_loader("timestamp", _Timestamp)
     cursor.adapters.register_loader("timestamptz", _TimestampWithZone)

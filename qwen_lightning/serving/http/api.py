@@ -27,7 +27,7 @@ from qwen_lightning.serving.http.monitoring import CONTENT_TYPE, Metrics
 from qwen_lightning.serving.http.page import page
 from qwen_lightning.serving.http.sites import refuse_other_sites
 from qwen_lightning.serving.outcomes import Outcome
-from qwen_lightning.serving.requests import parse_request
+from qwen_lightning.serving.requests import ChatRequest, parse_request
 from qwen_lightning.serving.routing.router import BASE
 from qwen_lightning.serving.service import ChatService, Job
 
@@ -168,8 +168,14 @@ class _API:
     # ------------------------------------------------------------------ chat
 
     async def _begin(self, body: bytes) -> Job:
+        def read() -> ChatRequest:
+            try:
+                return parse_request(decode_json(body))
+            except RequestError as error:
+                raise HTTPFault(400, str(error), error.field or None) from None
+
         try:
-            return await self._service.read_and_begin(lambda: parse_request(decode_json(body)), len(body))
+            return await self._service.read_and_begin(read, len(body))
         except RequestError as error:
             if error.field == "model":
                 raise HTTPFault(404, str(error), "model", "model_not_found") from None

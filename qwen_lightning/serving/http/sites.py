@@ -9,6 +9,7 @@ from fastapi import Request
 
 from qwen_lightning.serving.http.errors import HTTPFault
 
+_LOCAL = ("localhost", "ip6-localhost", "ip6-loopback", "0.0.0.0")  # as browsers and Debian's hosts file have it
 _ADVICE = "a server without keys serves the pages and programs of its own machine; set keys with --api-key-env"
 
 
@@ -30,14 +31,14 @@ def refuse_other_sites(request: Request, listened_on: str) -> None:
     name = _name(host)
     if not is_loopback(name) and name != _name(listened_on):
         raise HTTPFault(403, f"Host {host[:80]!r} is not this machine; {_ADVICE}", code="foreign_host")
-    if origin is not None and _netloc(origin) != host.lower():
+    if origin is not None and _netloc(origin) != host.lower().removesuffix(":80"):
         raise HTTPFault(403, f"Origin {origin[:80]!r} is another site's; {_ADVICE}", code="foreign_origin")
 
 
 def is_loopback(name: str) -> bool:
     """Whether a host's name or address is this machine's own for sure."""
     name = name.strip("[]").lower()
-    if name == "localhost" or name.endswith(".localhost"):
+    if name in _LOCAL or name.endswith(".localhost"):
         return True
     try:
         return ip_address(name).is_loopback
@@ -57,6 +58,6 @@ def _name(host: str) -> str:
 
 def _netloc(origin: str) -> str:
     try:
-        return urlsplit(origin).netloc.lower()
+        return urlsplit(origin).netloc.lower().removesuffix(":80")
     except ValueError:
         return ""

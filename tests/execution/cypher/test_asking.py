@@ -107,6 +107,14 @@ def test_good_queries_are_accepted_and_faulty_ones_are_not(executor: QueryExecut
         assert said.detail
 
 
+def test_names_that_are_also_keywords_are_no_reason_to_refuse(executor: QueryExecutor) -> None:
+    for query in (
+        "MATCH (b:Book) WITH collect(b) AS transactions RETURN [t IN transactions | t.year] AS years",
+        "MATCH (b:Book) WITH collect(b.year) AS transactions MATCH (c:Book) WHERE c.year IN transactions RETURN c.year",
+    ):
+        assert executor.run("library", query).rows
+
+
 def test_results_end_at_their_limits_and_the_graph_is_still_there(executor: QueryExecutor) -> None:
     query = "MATCH (a), (b), (c), (d) RETURN a.name, b.name"
     for _ in range(2):

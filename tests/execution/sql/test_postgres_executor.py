@@ -119,7 +119,11 @@ def test_values_are_shown_as_the_server_has_them(postgres: Any) -> None:
         "'infinity'::timestamptz, CAST('{\"a\": 0.1234567890123456789, \"b\": 0.5}' AS jsonb), '12000-01-01'::date "
         "FROM customers WHERE id = 1"
     )
+    parts = "SELECT INTERVAL '-1 year 2 days', -INTERVAL '4 hours 5 seconds 500 milliseconds', INTERVAL '0', "
+    parts += "CAST(INTERVAL '3 days' AS text) FROM customers WHERE id = 1"
     try:
+        # A query's own casts stay what they are.
+        assert made.run("shop", parts).rows == [["P-1Y2D", "PT-4H-5.5S", "PT0S", "3 days"]]
         assert made.run("shop", query).rows == [
             ["P1Y", ["P1M2D"], "infinity", "-infinity", "infinity", {"a": "0.1234567890123456789", "b": 0.5},
              "12000-01-01"]
@@ -136,7 +140,7 @@ def test_a_lost_connection_is_made_anew(postgres: Any) -> None:
             ).fetchall()
         assert ended
 
-    made = PostgresExecutor(postgres.reader, DATABASES, postgres.scratch, workers=1, timeout_s=20.0)
+    made = PostgresExecutor(postgres.reader, DATABASES, postgres.scratch, workers=2, timeout_s=20.0)
     asks = (
         lambda: made.run("shop", COUNT).rows == [[6]],
         lambda: "customers" in made.describe("shop"),

@@ -120,6 +120,8 @@ OWN: list[dict[str, str]] = [
     {"Host": "[::1]:8000", "Origin": "http://[::1]:8000"},
     {"Host": "127.0.0.1"},
     {"Host": "127.8.0.1:1"},
+    {"Host": "ip6-localhost:8000"},
+    {"Host": "localhost", "Origin": "http://localhost:80"},
 ]
 
 
@@ -183,12 +185,17 @@ def test_keys(serve: Serve) -> None:
     assert server.get("/health")[0] == 200
 
 
+def test_a_model_that_is_no_name_is_malformed_and_not_unknown(serve: Serve) -> None:
+    status, said, _ = serve().post(json.dumps({"model": 5, "messages": user("Hi.")}).encode())
+    assert (status, said["error"]["param"]) == (400, "model")
+
+
 def test_a_message_that_is_too_long_is_not_searched(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     def plan(self, request):  # type: ignore[no-untyped-def]
         raise AssertionError("planned")
 
     monkeypatch.setattr("qwen_lightning.serving.routing.planning.Planner.decide", plan)
-    client = serve(length=300).client()
+    client = serve(length=100).client()
     with pytest.raises(openai.BadRequestError, match=r"messages of \d+ tokens") as error:
         client.chat.completions.create(model="auto", messages=user("word " * 900))
     assert error.value.code == "context_length_exceeded"
