@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Every check and every test, a process a core: bash tools/test.sh [arguments of pytest; -n 0: one process]
+# Every check and every test, in two processes: bash tools/test.sh [arguments of pytest; -n 0: in one]
 set -euo pipefail
 source "$(dirname "$0")/environment.sh"
 "$python" -m ruff check .
@@ -7,4 +7,4 @@ source "$(dirname "$0")/environment.sh"
 "$python" -m mypy
 .venv/bin/lint-imports
 .venv/bin/hadolint Dockerfile
-exec "$python" -m pytest -n auto --dist loadgroup "$@"
+exec "$python" -m pytest -n 2 --dist loadgroup "$@"
