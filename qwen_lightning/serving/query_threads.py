@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 class QueryThreads:
-    """A few threads and a queue before them for queries; as many beside them for what chat requests need.
+    """A few threads and a queue before them for queries; as many for verdicts, and one that looks for databases.
 
     Args:
         running: How many are asked at once.
@@ -48,7 +48,7 @@ class QueryThreads:
         return await asyncio.get_running_loop().run_in_executor(self._pool, work)
 
     async def need(self, work: Callable[[], T]) -> T:
-        """Do what a chat request needs, which waits behind no query.
+        """Do what a verdict needs, which waits behind no query.
 
         Raises:
             TimeoutError: It was not done in time; it may still be under way.

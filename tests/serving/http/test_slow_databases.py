@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 from collections import Counter
@@ -153,3 +154,26 @@ def test_a_silent_server_holds_up_nobody_else_and_is_not_tried_again_at_once(beg
             each.result()
     refused()
     assert gated.came["find"] == 1
+
+
+def test_who_looks_for_a_database_holds_up_no_verdict() -> None:
+    threads, gate, came = QueryThreads(running=2), threading.Event(), threading.Semaphore(0)
+
+    def silent() -> None:
+        came.release()
+        assert gate.wait(30)
+
+    async def ask() -> str:
+        looking = [asyncio.create_task(threads.find(silent)) for _ in range(5)]
+        await asyncio.to_thread(came.acquire)
+        said = await threads.need(lambda: "verdict")
+        assert not any(task.done() for task in looking)
+        gate.set()
+        await asyncio.gather(*looking)
+        return said
+
+    try:
+        assert asyncio.run(ask()) == "verdict"
+    finally:
+        gate.set()
+        threads.close()
